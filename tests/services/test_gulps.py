@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,8 +23,11 @@ from darc.model.candidate import candidates_from_bytes
 from darc.model.observation import Observation
 from darc.model.observation_build import build_observation
 from darc.model.parset import parse_parset
+from darc.node.losses import LOSSES
 from darc.node.node_config import load_config
 from darc.queues.messages import OrderState
+from darc.services.amber_listener import followed_observation, service
+from darc.trigger_files.candidate_source import CandidateSource, SourceContext, make_source
 from darc.trigger_files.gulp_alignment import GulpAlignment
 from darc.trigger_files.gulp_receiver import split_gulp
 from darc.trigger_files.gulp_spool import GulpSpool, format_gulp, parse_marker, remove_old_spools
@@ -214,7 +218,7 @@ def test_spools_of_old_observations_are_removed(tmp_path: Path) -> None:
 class Stream:
     """A listener with two searches."""
 
-    def __init__(self, directory: Path, **source: Any) -> None:
+    def __init__(self, directory: Path, *, start_timeout: float = 100.0, **source: Any) -> None:
         self.ports = [free_port(), free_port()]
         keys = {"ports": self.ports, "gulp_wait": 0.3, "connection_timeout": 0.5} | source
         path = directory / "config.yaml"
@@ -222,6 +226,7 @@ class Stream:
         path.write_text(
             f"darc_master: {{end_delay: 20.0, run_dir: {directory}/run}}\n"
             "amber_clustering: {interval: 0.1}\n"
+            f"amber_listener: {{start_timeout: {start_timeout}}}\n"
             f"instrument: {{tsamp: {TSAMP}, n_sbs: 1, candidate_source: dsa110,"
             f" source: {{{words}}}}}\n"
         )
@@ -266,9 +271,18 @@ class Stream:
         assert self.taken() == sorted(times)
 
     def counted(self, counter: str) -> int:
-        following = self.listener._following.get(self.observation.key)
-        counts = following.counts if following else self.listener.counts_now
+        counts = self.listener.counts.get(self.observation.task_id, {})
         return int(counts.get(counter, 0))
+
+    def last_gulps(self) -> list[int]:
+        """The last gulp of each search that has come."""
+        return list(self.listener.sources[self.observation.task_id]["last gulp"].values())
+
+    def addresses(self) -> set[str]:
+        """Where this process listens on the ports."""
+        found = psutil.Process().net_connections("tcp")
+        listening = [one.laddr for one in found if one.status == psutil.CONN_LISTEN]
+        return {address.ip for address in listening if address.port in self.ports}
 
     def stop(self) -> None:
         order(self.listener, self.observation, OrderState.STOPPED)
@@ -281,8 +295,7 @@ class Stream:
         return {key: number for key, number in counts.items() if number}
 
     def close(self) -> None:
-        for key in list(self.listener._following):
-            self.listener._forget(key)
+        self.listener.abort_observation(self.observation)
 
 
 @pytest.fixture
@@ -292,7 +305,7 @@ def stream(tmp_path: Path) -> Iterator[Stream]:
 
 
 def losses(stream: Stream) -> dict[str, int]:
-    return {kind: number for kind, number in stream.listener._losses.numbers().items() if number}
+    return {kind: number for kind, number in stream.listener.metrics[LOSSES].items() if number}
 
 
 def test_gulps_of_two_searches(stream: Stream) -> None:
@@ -308,39 +321,53 @@ def test_gulps_of_two_searches(stream: Stream) -> None:
     assert not Path(stream.config.master.run_dir, "spool", "g1").exists()
 
 
-def test_a_gulp_waits_for_the_other_search_and_no_longer_than_the_limit(tmp_path: Path) -> None:
+def test_a_gulp_waits_for_the_other_search_and_no_longer_than_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "RECHECK_SECONDS", 600.0)  # it comes by itself
     with closing(Stream(tmp_path, gulp_wait=3.0)) as stream:
         began = time.monotonic()
         stream.send(0, 1, 0.5)
         while time.monotonic() < began + 1.0:
             stream.listener.turn()
         assert stream.taken() == []
-        stream.listener._next_check = time.monotonic() + 600.0  # it comes by itself
         stream.until_taken(0.5)
         assert 2.9 < time.monotonic() - began < patience(5.0)
         assert stream.counted("gulps_incomplete") == 1
         assert losses(stream) == {"search_behind": 1}
-        said = stream.listener._losses.summaries()["search_behind"]["last"][0]
+        said = stream.listener.losses["search_behind"]["last"][0]
         assert said["what"] == f"port {stream.ports[1]}, gulp 1"
 
 
-def test_a_gulp_that_was_received_outlives_the_process(stream: Stream) -> None:
+def test_a_gulp_that_was_received_outlives_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources: list[CandidateSource] = []
+
+    def made(context: SourceContext) -> CandidateSource:
+        sources.append(make_source(context))
+        return sources[-1]
+
+    monkeypatch.setattr(followed_observation, "make_source", made)
+    with closing(Stream(tmp_path)) as stream:
+        _outlives_the_process(stream, sources)
+
+
+def _outlives_the_process(stream: Stream, sources: list[CandidateSource]) -> None:
     stream.send(0, 5, 0.5)
     stream.send(1, 5, 0.25)
     spool = Path(stream.config.master.run_dir, "spool", "g1")
     stream.until(lambda: sum(path.stat().st_size for path in spool.glob("*")) > 100)
     committed = len(stream.taken())
-    before = []
     for _ in range(2):  # the second one has received nothing itself
         # As a process that is killed: nothing more of it, but that its ports are free.
-        source = stream.listener._following[stream.observation.key].source
-        source._receiver.close()  # type: ignore[attr-defined]
+        sources[-1].close(finished=False)
+        assert not stream.addresses()
         again = Kept(stream.config)
         again.master = again.queue_link = stream.listener.master  # type: ignore[assignment]
-        before.append(stream.listener)
         stream.listener = again
         order(again, stream.observation)
-        stream.until(lambda one=again: one._following[stream.observation.key].is_listening)
+        stream.until(stream.addresses)
         stream.until(lambda before=committed: len(stream.taken()) + before >= 2)
         committed += len(stream.taken())
         assert committed == 2
@@ -349,8 +376,6 @@ def test_a_gulp_that_was_received_outlives_the_process(stream: Stream) -> None:
     assert losses(stream)["gulps_missed"] == 2
     stream.stop()
     assert stream.books()["candidates"] == 3
-    for one in before:
-        one._following.clear()
 
 
 def test_lines_that_are_none_are_rejected_and_the_rest_is_kept(stream: Stream) -> None:
@@ -424,13 +449,10 @@ def test_searches_of_one_host_on_one_port_claim_no_beams(
     port = free_port()
     with closing(Stream(tmp_path, ports=[port], searches=2, gulp_wait=5.0)) as stream:
         stream.ports = [port, port]
-        source: Any = stream.listener._following[stream.observation.key].source
         for gulp in range(4):
             for n, search in enumerate((0, 1) if gulp % 2 else (1, 0), 1):
                 stream.send(search, gulp, gulp + search / 2, beam=search)
-                stream.until(
-                    lambda gulp=gulp, n=n: list(source._alignment.last.values()).count(gulp) == n
-                )
+                stream.until(lambda gulp=gulp, n=n: stream.last_gulps().count(gulp) == n)
         stream.until_taken(*(number / 2 for number in range(8)))
         stream.stop()
         assert "beams_claimed_twice" not in stream.books()
@@ -522,15 +544,23 @@ def test_a_port_that_is_taken_is_tried_again(
 def test_gulps_wait_while_they_cannot_be_spooled(
     stream: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tries: list[bytes] = []
+
     def full(self: GulpSpool, data: bytes) -> tuple[Path, int]:
+        tries.append(data)
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as disk:
         disk.setattr(GulpSpool, "append", full)
-        stream.send(0, 1, 0.5)
-        stream.send(1, 1, 0.75)
-        source = stream.listener._following[stream.observation.key].source
-        stream.until(lambda: len(source._unwritten) == 2)  # type: ignore[attr-defined]
+        for search, at in enumerate((0.5, 0.75)):
+            with socket.create_connection(("127.0.0.1", stream.ports[search])) as sender:
+                sender.sendall(b"1\n" + stream.line(at, search))
+                sender.shutdown(socket.SHUT_WR)
+                sender.settimeout(patience(5))
+                assert sender.recv(1) == b""  # it is received; the next try is after that
+            before = len(tries)
+            stream.until(lambda before=before: len(tries) > before)
+        assert stream.taken() == []
     stream.until_taken(0.5, 0.75)
 
 
@@ -548,13 +578,13 @@ def test_a_gulp_that_comes_just_after_the_stop_is_taken(stream: Stream) -> None:
 
 def test_it_listens_on_loopback_unless_told_otherwise(stream: Stream) -> None:
     assert stream.config.instrument.source.bind == "127.0.0.1"
-    source: Any = stream.listener._following[stream.observation.key].source
-    addresses = {one.getsockname()[0] for one in source._receiver._listeners}
-    assert addresses == {"127.0.0.1"}
+    assert stream.addresses() == {"127.0.0.1"}
 
 
-def test_a_stream_that_does_not_begin_is_named(stream: Stream) -> None:
-    following = stream.listener._following[stream.observation.key]
-    assert following.files.missing() == [
-        f"gulps on 127.0.0.1, ports {stream.ports[0]}, {stream.ports[1]}"
-    ]
+def test_a_stream_that_does_not_begin_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(Stream(tmp_path, start_timeout=0.01)) as stream:
+        ports = f"{stream.ports[0]}, {stream.ports[1]}"
+        wanted = f"not there 0 s after the start: gulps on 127.0.0.1, ports {ports}"
+        stream.until(lambda: wanted in caplog.messages)
