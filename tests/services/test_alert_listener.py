@@ -240,7 +240,8 @@ def test_a_retraction_ends_what_a_rule_lowered_that_is_gone(service, observation
     one = service(LOWER)
     one.observe(observation)
     one.hear(notice())
-    one._actor.use(one.config, replace(one.settings, rules=()))
+    one.settings = replace(one.settings, rules=())
+    one.reloaded()
     one.hear(notice(alert_type="retraction"))
     first, second = one.orders()
     assert (second.key, second.snr_min) == (first.key, 100_000)  # raises no limit, lowers none
@@ -554,9 +555,9 @@ def test_a_stream_that_is_away_for_long_is_a_loss_once(service, monkeypatch) -> 
     assert losses(connected=True, error="no such topic") == 2
 
 
-def test_an_observation_of_the_past_is_none_of_now(service, observation) -> None:
+def test_an_observation_of_the_past_is_none_of_now(service, observation, monkeypatch) -> None:
     one = service(DUMP, LOWER)
-    one._past.add(observation.key)
+    monkeypatch.setattr(one, "is_past", lambda one: one.key == observation.key)
     one.observe(observation)
     assert one.hear(notice())[0]["raw data"] == "nothing is observed"
     assert (one.orders(), one.dumps()) == ([], [])
@@ -659,7 +660,7 @@ def test_off_by_default(config: Config) -> None:
     assert not config.section("alert_listener").is_on
     assert "alert_listener" not in config.all_services()
     one = AlertListener(config)
-    one._follow_settings()
+    one.idle()
     assert one.stream == {
         "connected": False,
         "error": "off: no topics, or no rules",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import threading
 import time
@@ -16,7 +17,7 @@ import yaml
 from faults import share
 from lxml import etree
 from msgspec.structs import replace
-from nodes import patience, wait_for
+from nodes import free_port, patience, wait_for
 from triggers import made_trigger
 from voevents import kept_copy, read_event
 
@@ -49,22 +50,16 @@ from darc.services.voevent_generator.service import VOEventGenerator
 from darc.services.voevent_generator.trial_trigger import trial_trigger
 
 
-class Kept(VOEventGenerator):
+class Remembering(VOEventGenerator):
     """Its memory is kept here, as the journal would."""
 
     def prepare(self) -> None:
         super().prepare()
-        self._warm.set()
-        self._warming = None
         self.memory: dict[str, Any] = {}
         self.completed: list[int] = []
         self.said: list[tuple[str, str, str]] = []
         self.number = 0
         self.largest = 0  # values of memory in a commit
-
-    @property
-    def _is_ready(self) -> bool:
-        return True
 
     def commit(self, commit: Commit) -> None:
         commit = Commit.from_plain(commit.to_plain())
@@ -130,12 +125,26 @@ class Kept(VOEventGenerator):
         return replace(found, **changes)
 
 
+class Kept(Remembering):
+    """It loads libraries when it needs them."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self._warm.set()
+        self._warming = None
+
+    @property
+    def _is_ready(self) -> bool:
+        return True
+
+
 @pytest.fixture
 def service(tmp_path: Path) -> Callable[..., Kept]:
     def make(memory: dict[str, Any] | None = None, **rules: Any) -> Kept:
         path = tmp_path / "config.yaml"
         usual = {
             "send_events": True,
+            "server_port": free_port(),
             "test": False,
             "roads": ["file"],
             "send_updates": True,
@@ -147,7 +156,7 @@ def service(tmp_path: Path) -> Callable[..., Kept]:
         made = Kept(load_config(path))
         if memory is not None:
             made.memory = dict(memory)
-            made.departures.recover(memory)
+            made.recover(memory)
         return made
 
     return make
@@ -604,7 +613,6 @@ def test_what_was_measured_before_its_trigger_came_updates_its_event(
     assert one.event(first.id).measured is None
     # Over a death, too.
     again = service(one.memory)
-    again._followers.recover(one.memory)
     event = again.announced(trigger)
     again.wait_for_state(event.id, 2, RoadState.ACKNOWLEDGED)
     measured = again.event(event.id).measured
@@ -693,12 +701,17 @@ def test_what_waits_on_a_road_that_is_gone_is_not_sent_at_a_start(
 
 
 def test_a_road_that_is_not_configured_sends_nothing_though_it_waits(
-    service: Callable[..., Kept],
+    service: Callable[..., Kept], tmp_path: Path
 ) -> None:
     one = service()
-    assert one.departures._may_leave_by(RoadName.FILE)
+    directory = tmp_path / "notices"
+    directory.touch()  # in its way
+    event = one.announced(recent())
+    wait_for(lambda: "notices" in str(one.events_waiting))
     one.settings = replace(one.settings, roads=("vtp",))
-    assert not one.departures._may_leave_by(RoadName.FILE)
+    directory.unlink()
+    one.wait_for_state(event.id, 1, RoadState.GIVEN_UP)
+    assert notices(tmp_path, event) == []
 
 
 def test_a_road_is_off_until_what_waits_there_is_withdrawn(
@@ -710,7 +723,7 @@ def test_a_road_is_off_until_what_waits_there_is_withdrawn(
     seen: list[bool] = []
 
     def withdraw(roads: Any = None) -> None:
-        seen.append(one.departures._may_leave_by(RoadName.FILE))
+        seen.append(one.ways.may_leave_by(RoadName.FILE))
         one.send_kafka = False  # by the listener's thread, meanwhile
 
     monkeypatch.setattr(one.departures, "withdraw", withdraw)
@@ -818,19 +831,21 @@ def test_a_schema_that_is_broken_is_made_again(
         def validate(self, event: Any) -> bool:
             raise etree.XMLSchemaValidateError("Internal error in XML Schema validation.")
 
-    good = voevent_xml._schema
-    found: list[Any] = [Broken()]
+    good = etree.XMLSchema
+    made: list[Any] = []
 
-    def schema() -> Any:
-        return found[0] if found else good()
+    def schema(tree: Any) -> Any:
+        made.append(good(tree) if made else Broken())
+        return made[-1]
 
-    schema.cache_clear = found.clear  # type: ignore[attr-defined]
-    monkeypatch.setattr(voevent_xml, "_schema", schema)
+    importlib.reload(voevent_xml)  # as in a new process, which has made none
+    monkeypatch.setattr(voevent_xml.etree, "XMLSchema", schema)
     one = service()
     event = one.announced(recent())
     one.wait_for_state(event.id, 1, RoadState.ACKNOWLEDGED)
     assert one.said == []
     assert len(notices(tmp_path, event)) == 1
+    assert len(made) == 2
 
 
 def test_while_libraries_are_loaded_by_another_thread_nothing_is_composed(
@@ -881,17 +896,16 @@ def test_without_a_voevent_the_notice_leaves_all_the_same(
 def test_a_broken_list_of_sources_leaves_the_others_and_is_a_loss(
     service: Callable[..., Kept], tmp_path: Path
 ) -> None:
-    one = service()
+    config = service().config
     listed, gone = tmp_path / "ours.yaml", tmp_path / "gone.yaml"
     trigger = recent()
     listed.write_text(
         f"frbs: {{R9: {trigger.dm_cluster}}}\npositions: {{R9: [{trigger.ra}, {trigger.dec}]}}\n"
     )
-    lists = replace(one.config.of(AmberClusteringSettings), match_files=(str(gone), str(listed)))
-    of_services = {**one.config.of_services, "amber_clustering": lists}
-    one.config = replace(one.config, of_services=of_services)
-    one._warm_up()
-    one.idle()
+    lists = replace(config.of(AmberClusteringSettings), match_files=(str(gone), str(listed)))
+    of_services = {**config.of_services, "amber_clustering": lists}
+    one = Remembering(replace(config, of_services=of_services))
+    wait_for(lambda: one.idle() or one.losses_of("sources_unknown"), 20.0)
     (why,) = one.losses_of("sources_unknown")
     assert str(gone) in why
     association = one.announced(trigger).association

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +13,14 @@ from typing import Any
 import pytest
 import yaml
 from msgspec.structs import replace
-from nodes import patience, wait_for
+from nodes import free_port, patience, wait_for
 from test_alerts_of_a_service import FakeServices, Kept, recent
 
 from darc.cli import alerts_word
 from darc.cli.alerts_word import _show
 from darc.cli.interactive import TerminalError
 from darc.config.config import ConfigError, Role
+from darc.delivery.outbox import Outbox
 from darc.delivery.tns_client import TNSClient
 from darc.master.alert_commands import AlertCommands
 from darc.model.event import AlertType, Event, Tense
@@ -50,6 +50,7 @@ class Site:
         self.secret.write_text(f"api_key = {KEY}\n")
         self.secret.chmod(0o600)
         self.made: list[Kept] = []
+        self.outboxes: list[Outbox[Any]] = []  # of the one that lives
 
     def settings(self, **changes: Any) -> dict[str, Any]:
         usual = {
@@ -71,6 +72,7 @@ class Site:
         path = self.path / "config.yaml"
         section = {
             "send_events": True,
+            "server_port": free_port(),
             "test": False,
             "roads": ["file"],
             "voevent_dir": str(self.path / "voevents"),
@@ -82,16 +84,14 @@ class Site:
         self.made.append(made)
         if memory is not None:
             made.memory = dict(memory)
-            made.departures.recover(memory)
-            made._reports.recover(memory)
+            made.recover(memory)
         return made
 
     def end(self, service: Kept) -> dict[str, Any]:
         """As a death does: nothing of it goes on; return what is on the disk."""
         memory = dict(service.memory)
-        outbox = service._reports._outbox
-        if outbox is not None:
-            outbox.close(WAIT)
+        while self.outboxes:
+            self.outboxes.pop().close(WAIT)
         return memory
 
 
@@ -101,6 +101,12 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(name_reports, "LONGEST_DELAY", 0.1)
     with NameServer(KEY) as sandbox, NameServer(KEY) as live:
         made = Site(tmp_path, sandbox, live)
+
+        def outbox(*arguments: Any, **options: Any) -> Outbox[Any]:
+            made.outboxes.append(Outbox(*arguments, **options))
+            return made.outboxes[-1]
+
+        monkeypatch.setattr(name_reports, "Outbox", outbox)
         yield made
         for one in made.made:
             made.end(one)
@@ -514,12 +520,16 @@ def test_a_server_that_is_away_for_too_long_is_a_loss(site: Site) -> None:
 # -- deaths ------------------------------------------------------------------------------------
 
 
-def test_killed_before_it_was_sent_it_is_sent_once(site: Site) -> None:
+def test_killed_before_it_was_sent_it_is_sent_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = site.service()
     event = one.announced(recent())
-    one._reports._attempt = lambda item: threading.Event().wait(0.01)  # type: ignore[method-assign]
-    one.put(report(event))
-    other = site.service(site.end(one))
+    with monkeypatch.context() as dying:
+        dying.setattr(name_reports.Reporter, "attempt", lambda *_: time.sleep(0.01))
+        one.put(report(event))
+        memory = site.end(one)
+    other = site.service(memory)
     wait_for_state(other, event, ReportState.NAMED)
     assert len(site.sandbox.reports) == 1
     assert site.sandbox.received[0].path == "get/search"  # it might have left
@@ -688,7 +698,7 @@ def test_disabled_and_enabled_it_does_not_leave_before_it_is_withdrawn(site: Sit
     wait_for(lambda: "asked too often" in str(one.reports_waiting), WAIT)
     one.send_tns = False
     one.send_tns = True
-    wait_for(lambda: not one._reports._outbox.waiting, WAIT)  # type: ignore[union-attr]
+    wait_for(lambda: "under way" in str(one.reports_waiting), WAIT, "no more tries")
     assert not site.sandbox.reports
     assert wait_for_state(one, event, ReportState.WITHDRAWN).why
     one.put(report(event))
