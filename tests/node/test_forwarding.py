@@ -108,6 +108,14 @@ def cluster(test_run: str, lofar: socket.socket) -> Iterator[Pair]:
         yield nodes
 
 
+def finding(burst: Trigger) -> dict[str, Any]:
+    """What a processor has measured of a trigger's burst."""
+    numbers = {"arrival": burst.arrival, "dm": burst.dm, "snr": 30.0, "width": 1.0}
+    about = {"cb": 3, "sb": 35, "probability": 0.9, "host": WORKER}
+    named = {"observation": "", "identity": burst.identity}
+    return BurstFinding(**named, **numbers, **about).to_plain()
+
+
 def put(node: Node, *items: Trigger | dict[str, Any], service: str = "lofar_trigger") -> None:
     """On the worker's queue of a service, where its amber_clustering puts them; an entry each."""
     key = read_secret(node.run_dir / "secret")
@@ -184,12 +192,8 @@ def test_measurements_that_have_waited_hold_up_no_trigger(cluster: Pair) -> None
         voevent_generator={"send_events": True, "roads": ["file"]},
     )
     burst, number = trigger(), 250
-    numbers = {"arrival": burst.arrival, "dm": burst.dm, "snr": 30.0, "width": 1.0}
-    about = {"cb": 3, "sb": 35, "probability": 0.9, "host": WORKER}
-    named = {"observation": "", "identity": burst.identity}
-    finding = BurstFinding(**named, **numbers, **about).to_plain()
     worker.start()
-    put(worker, *[finding] * number, burst.to_plain(), service="voevent_generator")
+    put(worker, *[finding(burst)] * number, burst.to_plain(), service="voevent_generator")
     master.start()
     notices = master.home / "notices"
     wait_for(lambda: [*notices.glob("*.1.json")], 60.0)
@@ -207,9 +211,15 @@ def test_what_is_of_no_use_any_more_expires(cluster: Pair, lofar: socket.socket)
     for one in cluster:
         one.configure(lofar_trigger={"age_limit": limit})
     worker.start()
-    put(worker, trigger())
+    last = trigger()
+    put(worker, {"nothing": 1}, finding(trigger()), last)
     wait_for(lambda: worker.ask("get_attr", "queue_depths").endswith("= {}"))
     wait_for(lambda: "1 expired" in told(worker, "amber_clustering", "forwarding"))
+    # A measurement that comes late is no loss, nor is what holds no trigger, which is named.
+    wait_for(lambda: last.identity in told(worker, "amber_clustering", "losses"))
+    losses = told(worker, "amber_clustering", "losses")
+    assert re.findall(r"'number': (\d+)", losses) == ["1"], losses
+    assert "dropped, no trigger" in worker.log("amber_clustering")
     assert "expired before lofar_trigger could be reached" in worker.log("amber_clustering")
     # What has waited there counts here as well, and an old pulse that has not waited does not.
     master.start()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,11 +28,15 @@ from darc.model.counters import Rejection
 from darc.model.observation import Observation
 from darc.model.observation_build import build_observation
 from darc.model.parset import parse_parset
+from darc.node.losses import LOSSES
 from darc.node.node_config import load_config
 from darc.queues.messages import OrderState
+from darc.services.amber_listener import service as service_module
+from darc.trigger_files import directory_watch, followed_files
 from darc.trigger_files.candidate_source import SourceContext, make_source
 from darc.trigger_files.followed_files import finished_files
 from darc.trigger_files.line_reader import LineReader, ReadLines
+from darc.trigger_files.trigger_file import TriggerFile
 from simulator.engine_streams import (
     EngineCandidate,
     EngineSearch,
@@ -181,25 +189,39 @@ def test_all_times_are_right_with_a_file_per_gulp_and_with_one_that_grows(
 def test_files_that_others_followed_are_not_looked_at_each_time(
     make: Callable[[], Kept], directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock = SimpleNamespace(later=0.0, time=time.time)  # s
+    clock.monotonic = lambda: time.monotonic() + clock.later
+    monkeypatch.setattr(followed_files, "time", clock)
     service, observation = follow(make, directory)
     search = EngineSearch(TSAMP, observation.start)
     for number in range(20):
         write_gulp(directory, search, [EngineCandidate(number + 0.5, 1.0, 9.0, 3, 0)], number)
     service.turn_until(lambda: len(taken(service)) == 20)
-    files = service._following[observation.key].files
     paths = sorted(directory.iterdir())
+    looked: set[Path] = set()
+    size = TriggerFile.size
+
+    def noted(file: TriggerFile) -> int:
+        looked.add(file.path)
+        return size(file)
+
+    def all_looked_at_in_a_turn() -> set[Path]:
+        found = set(looked)
+        looked.clear()
+        return found
+
+    monkeypatch.setattr(TriggerFile, "size", noted)
+    # They were written to a moment ago.
+    service.turn_until(lambda: all_looked_at_in_a_turn() == {*paths})
     ago = time.time() - 11
     for path in paths:
         os.utime(path, (ago, ago))
-    assert len(files.due()) == 20  # written to a moment ago
-    service.turn()
-    service._read(service._following[observation.key])
-    assert [file.path for file in files.due()] == paths[-1:]
+    service.turn_until(lambda: all_looked_at_in_a_turn() == {paths[-1]})
     # One that goes on all the same is read a little later, and at the end at the latest.
     append(paths[3], line(3.75))
-    later = files._look_at_ended
-    monkeypatch.setattr(files, "_look_at_ended", time.monotonic())
-    assert later - time.monotonic() > 20
+    service.turn_until(lambda: all_looked_at_in_a_turn() == {paths[-1]})
+    assert len(taken(service)) == 20
+    clock.later = 30.0
     service.turn_until(lambda: len(taken(service)) == 21)
     append(paths[4], line(4.75))
     order(service, observation, OrderState.STOPPED)
@@ -320,17 +342,23 @@ def test_files_that_appear_while_observing_are_read(
 
 
 def test_every_watermark_covers_all_files_that_exist(
-    make: Callable[[], Kept], directory: Path
+    make: Callable[[], Kept], directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a file system notifies of: a window is not decided without a beam's lines."""
+
+    def unavailable() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(directory_watch, "INotify", unavailable)
+    monkeypatch.setattr(service_module, "RECHECK_SECONDS", 600.0)
     service, observation = follow(make, directory)
-    service.turn()
-    service._watch_of.forget(directory)
     for beam in range(20):
         append(directory / heimdall_name(observation.start, beam), line(float(beam)))
         before = len(service.commits)
-        service._read(service._following[observation.key])
-        (commit,) = [one for one in service.commits[before:] if one.progress]
+        # The first is found by the first look, the others when the watermark after those is due.
+        service.turn_until(lambda before=before: len(service.commits) > before)
+        commit = service.commits[before]
+        assert commit.progress
         assert commit.puts[0].watermark > 0
         assert len(candidates_from_bytes(commit.puts[0].content)) == 1
 
@@ -402,7 +430,7 @@ def test_a_file_of_yesterday_that_is_written_anew_is_read_whole(
     service.turn_until(lambda: len(taken(service)) >= len(wanted))
     assert taken(service) == pytest.approx(wanted, abs=TSAMP)
     assert service.counts_now.get("files_written_anew", 0) == (how != "a longer copy")
-    assert service._losses.numbers()["amber_file_written_anew"] == 0
+    assert service.metrics[LOSSES]["amber_file_written_anew"] == 0
 
 
 def test_of_many_files_of_before_the_last_bytes_of_the_latest_are_remembered(
@@ -537,7 +565,7 @@ def test_a_search_that_was_begun_before_the_observation_is_told_as_a_loss(
         append(path, line(early + 4 * gulp + 1.0) + line(early + 4 * gulp + 3.0))
     service.turn_until(lambda: service.counts_now.get("lines") == 8)
     service.turn()
-    told = service._losses.summaries().get("search_began_earlier")
+    told = service.losses.get("search_began_earlier")
     assert (told is not None) == (early > 0)
     assert not [text for text in caplog.messages if "in two files" in text]
     if told:
@@ -562,7 +590,7 @@ def test_after_a_restart_what_is_first_is_that_of_the_file(
     append(directory / other, line(20.0))
     again.turn_until(lambda: len(taken(again)) == 2)
     again.turn()
-    told = again._losses.summaries().get("search_began_earlier")
+    told = again.losses.get("search_began_earlier")
     assert (told is not None) == (early > 0)
     said = [text for text in caplog.messages if "beam 7 is in two files" in text]
     assert len(said) == (0 if early else 1)
@@ -596,7 +624,7 @@ def test_what_is_no_file_is_told_and_hides_no_other(
     order(service, observation, OrderState.STOPPED)
     service.turn_until(lambda: service.ended)
     assert service.counts_now["files_given_up"] == 3
-    (told,) = [kind for kind, number in service._losses.numbers().items() if number]
+    (told,) = [kind for kind, number in service.metrics[LOSSES].items() if number]
     assert told == "amber_file_given_up"
 
 
@@ -633,7 +661,7 @@ def test_a_file_that_is_renamed_is_read_on_under_its_new_name(
     service.turn_until(lambda: service.ended)
     assert sorted(taken(service)) == [*wanted, 6.0]
     assert service.counts_now["lines"] == len(wanted) + 1
-    assert not any(service._losses.numbers().values())
+    assert not any(service.metrics[LOSSES].values())
     assert len([text for text in caplog.messages if "was a_00.cand: it is read" in text]) == 1
 
 
@@ -644,7 +672,6 @@ def test_a_removed_file_whose_inode_is_given_again_is_another(
     path, other = directory / "a_00.cand", directory / "b_01.cand"
     path.write_bytes(line(1.0) * 3)
     service.turn_until(lambda: len(taken(service)) == 3)
-    other.write_bytes(line(2.0) * 4)
     inode = path.stat().st_ino
     path.unlink()
     stat = os.stat_result
@@ -654,8 +681,18 @@ def test_a_removed_file_whose_inode_is_given_again_is_another(
         found[1] = inode
         return stat(found)
 
-    files = service._following[next(iter(service._following))].files
-    assert not files._has_other_name(other, same(next(os.scandir(directory))))
+    scandir = os.scandir
+
+    @contextmanager
+    def given_again(of: Path) -> Iterator[list[Any]]:
+        with scandir(of) as found:
+            yield [
+                SimpleNamespace(name=one.name, stat=partial(same, one), is_symlink=one.is_symlink)
+                for one in found
+            ]
+
+    monkeypatch.setattr(os, "scandir", given_again)
+    other.write_bytes(line(2.0) * 4)
     service.turn_until(lambda: len(taken(service)) == 7)
 
 
@@ -715,13 +752,17 @@ def test_a_beam_that_the_instrument_does_not_have_is_told_once(
 
 
 def test_a_name_without_a_beam_is_refused_once(
-    make: Callable[[], Kept], directory: Path, caplog: pytest.LogCaptureFixture
+    make: Callable[[], Kept],
+    directory: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(service_module, "RECHECK_SECONDS", 0.0)
     service, observation = follow(make, directory)
     append(directory / "candidates.cand", line(1.0))
     append(directory / heimdall_name(observation.start, 0), line(2.0))
     service.turn_until(lambda: len(taken(service)) == 1)
-    service._find(service._following[observation.key], check=True)
+    service.turn()
     said = [text for text in caplog.messages if "candidates.cand is not read" in text]
     assert len(said) == 1
     assert service.counts_now.get("files_refused", 1) == 1

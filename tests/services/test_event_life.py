@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import queue
 import time
 from typing import Any
 
@@ -31,9 +30,8 @@ from darc.model.sources import Source
 from darc.model.trigger import Trigger
 from darc.queues.messages import ContentKind, QueueEntry
 from darc.queues.plain_connection import pack
-from darc.runtime.clock import Since
 from darc.science.association import association_probability, separation
-from darc.services.base.forwarding import MOST_TOGETHER, Forwarder, together
+from darc.services.base.forwarding import MOST_TOGETHER, together
 from darc.services.voevent_generator.event_book import BOOK, KEPT_EVENTS, EventBook
 from darc.services.voevent_generator.event_life import (
     association_of,
@@ -338,19 +336,6 @@ def test_findings_and_orders_are_told_from_triggers() -> None:
     ):
         with pytest.raises(ValueError, match=r"order|finding"):
             about_event(wrong)
-
-
-def test_a_worker_hands_findings_in_and_lets_late_ones_go() -> None:
-    """Without a loss: they are no triggers."""
-    forwarder = Forwarder.__new__(Forwarder)
-    forwarder.service, forwarder.age_limit, forwarder.expired = "voevent_generator", 60.0, 0
-    forwarder.lost = queue.SimpleQueue()
-    content = pack([finding().to_plain()])
-    entry = QueueEntry(1, ContentKind.PLAIN, content, "o", 0.0, 0.0)
-    assert not forwarder._is_expired(entry)
-    assert forwarder._is_expired(replace(entry, since=Since.now(ago=61.0)))
-    assert forwarder._is_expired(replace(entry, content=pack([{"nothing": 1}])))
-    assert forwarder.lost.empty()
 
 
 def test_a_worker_hands_many_findings_in_at_once_in_the_order_of_its_queue() -> None:
