@@ -147,7 +147,10 @@ def test_what_is_broken_is_repaired_and_nothing_else_touched(make_cluster: MakeC
     worker02.run("kill", "-9", (run_dir(worker02) / "supervisord.pid").read_text().strip())
     secret_file(worker02).unlink()
     said = start(master)
-    assert said.nodes == {"master": RUNS, "worker01": STARTED, "worker02": STARTED}
+    # A master that finds what ran before may be the first to start it.
+    assert said.nodes.pop("worker02") in (STARTED, RUNS)
+    assert said.nodes == {"master": RUNS, "worker01": STARTED}
+    assert processes(worker02).keys() == now.keys()
     assert secrets_of(box.nodes) == {(secret, 0o600)}
     assert touched([master]) == touched_of(before, "master")
     assert restart(master, worker01) == restarted(worker01)

@@ -344,7 +344,7 @@ def check_pages(of: Node, case: Case, search: EngineSearch) -> None:
 def check_positions(of: Node, case: Case, instrument: Instrument) -> None:
     """A VOEvent's position is that of the beam, where each beam has one."""
     directory = of.home / "voevents"
-    wait_for(lambda: len([*directory.rglob("*.xml")]) >= len(case.bursts), 20.0, "its VOEvents")
+    wait_for(lambda: len([*directory.rglob("*.xml")]) >= len(case.bursts), what="its VOEvents")
     written = sorted(directory.rglob("*.xml"))
     found = {round(float(dec), 2) for path in written for dec in _C2.findall(path.read_text())}
     compound = instrument.candidate_beams == "compound"
