@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 BATCH, BATCHES = 200, 4
 #: After a batch of which some was dropped, so that a flood is read at a bounded rate (s).
 PAUSE_SECONDS = 0.1
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.1
 #: Why a message is dropped.
 TOO_MANY, TOO_LARGE = "too many", "too large"
 ASK_SECONDS = 5.0
@@ -166,12 +166,15 @@ class KafkaReader:
                 if time.monotonic() >= next_look:
                     is_whole = self._assign(consumer, assigned)
                     next_look = time.monotonic() + (LOOK_SECONDS if is_whole else SOON_SECONDS)
-                found = consumer.consume(BATCH, POLL_SECONDS)
+                # Its own waits end at a time of day: where the clock is set back, much later.
+                found = consumer.consume(BATCH, 0.0)
                 self._tell(consumer)
             except kafka().KafkaException as error:
                 raise _ReaderError(self._told(error.args[0].str())) from None
             if found:
                 self._hand_over(self._batch(consumer, found))
+            else:
+                self._ended.wait(POLL_SECONDS)
 
     def _assign(self, consumer: Any, assigned: set[tuple[str, int]]) -> bool:
         """Read further partitions, if there are any, each from where we had got to.

@@ -24,6 +24,7 @@ _client_log = logging.getLogger(f"{__name__}.client")
 
 #: How soon a disabled switch, or an acknowledgement, is seen at most (s).
 POLL_SECONDS = 0.05
+FIRST_POLL_SECONDS = 0.001
 #: After the client's own limit, its callback comes at once (s).
 GRACE_SECONDS = 1.0
 #: What a configuration may change. Connections are tried again soon, as an attempt is short.
@@ -137,7 +138,8 @@ class KafkaSender:
         producer = self._connected()
         library = kafka()
         answers: list[Any] = []
-        deadline = time.monotonic() + self.client.timeout
+        limit = self.client.timeout + GRACE_SECONDS
+        began = time.monotonic()
         try:
             producer.produce(
                 topic,
@@ -148,11 +150,14 @@ class KafkaSender:
         except (BufferError, library.KafkaException) as error:
             raise self._failure(error.args[0] if error.args else error) from None
         purged = False
-        while not answers and time.monotonic() < deadline + GRACE_SECONDS:
-            producer.poll(POLL_SECONDS)
+        while not answers and (elapsed := time.monotonic() - began) < limit:
+            # Its own waits end at a time of day: where the clock is set back, much later.
+            producer.poll(0)
             if not answers and not purged and not may_leave():
                 purged = True
                 producer.purge(in_queue=True, in_flight=False, blocking=True)
+            if not answers:
+                time.sleep(min(POLL_SECONDS, FIRST_POLL_SECONDS + elapsed / 20))
         if not answers:
             self._drop()
             raise DeliveryError(self._told(f"not acknowledged within {self.client.timeout:g} s"))

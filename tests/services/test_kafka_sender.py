@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import os
+import queue
+import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -12,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clocks import SetClock
 from msgspec.structs import replace
 from nodes import free_port, patience, wait_for
 
@@ -107,6 +112,58 @@ def test_a_broker_that_stays_away_is_named_and_the_message_does_not_leave_later(
     came = reader.wait_for(1, patience(20.0))
     assert [one.value for one in came] == [b"in time"]
     made.close()
+
+
+#: Sends with a connection of its own, until it is acknowledged; says so after each attempt.
+SENDING = """
+import sys
+from darc.delivery.kafka_sender import KafkaClient, KafkaSender
+from darc.delivery.outbox import DeliveryError
+
+address, topic, timeout = sys.argv[1:]
+settings = {"bootstrap.servers": address, "security.protocol": "plaintext"}
+sender = KafkaSender(KafkaClient("gcn.nasa.gov", float(timeout), settings))
+for line in sys.stdin:
+    try:
+        sender.send(topic, "id", b"of another time")
+        print("sent", flush=True)
+    except DeliveryError as error:
+        print(error, flush=True)
+"""
+
+
+def test_a_clock_that_is_ahead_for_a_moment_holds_up_no_message_for_that_long(
+    broker: KafkaBroker, topic: str, tmp_path: Path
+) -> None:
+    """A wait of the client's library that begins then ends at that time of day, an hour later."""
+    clock = SetClock(tmp_path)
+    command = [sys.executable, "-c", SENDING, broker.address, topic, str(patience(2.0))]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | clock.environment,
+    ) as process:
+        said: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(
+            target=lambda out=process.stdout: [said.put(line) for line in out], daemon=True
+        ).start()
+
+        def told_to_send() -> str:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+            return said.get(timeout=patience(20.0))
+
+        try:
+            clock.set(3600)
+            first = told_to_send()
+            assert "sent" in first or "not acknowledged" in first
+            clock.set(0)
+            assert told_to_send() == "sent\n"
+        finally:
+            process.kill()
 
 
 def test_an_acknowledgement_that_comes_late_is_waited_for(

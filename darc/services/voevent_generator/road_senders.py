@@ -65,13 +65,18 @@ class RoadSenders:
         settings = self._settings()
         if RoadName.VTP in settings.road_names:
             voevent_sender.warm_up()
-        topic = settings.kafka.topic or settings.kafka.test_topic
-        if RoadName.KAFKA in settings.road_names and topic is not None:
-            # In a thread of its own: a broker that is away must not hold up other roads.
-            sender = self._kafka_sender(is_burst=settings.kafka.topic is not None)
-            threading.Thread(
-                target=sender.warm_up, args=(topic,), name="warm up kafka", daemon=True
-            ).start()
+        if RoadName.KAFKA in settings.road_names:
+            for is_burst, topic in (
+                (True, settings.kafka.topic),
+                (False, settings.kafka.test_topic),
+            ):
+                if topic is None:
+                    continue
+                # In a thread of its own: a broker that is away must not hold up other roads.
+                sender = self._kafka_sender(is_burst=is_burst)
+                threading.Thread(
+                    target=sender.warm_up, args=(topic,), name="warm up kafka", daemon=True
+                ).start()
         if RoadName.WEBHOOK in settings.road_names:
             from darc.delivery import webhook  # noqa: F401, PLC0415 - http, ssl, email
 
