@@ -35,7 +35,7 @@ HEAVY = (
 #: Directory in the home of a node whose processes write their modules there on SIGUSR2.
 TELLER = "modules"
 TELL_SECONDS = 20.0
-SUPERVISORD = "supervisor.supervisord"
+SUPERVISORD = "darc.node.supervisord"
 TELL_MODULES = """
 import os, signal, sys
 

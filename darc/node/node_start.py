@@ -222,7 +222,7 @@ def _start_supervisord(
         for directory in places(run_dir):
             node_identity.write_identity(directory, node)
         node_identity.remove_sockets(run_dir)
-        command = [sys.executable, "-P", "-m", "supervisor.supervisord"]
+        command = [sys.executable, "-P", "-m", "darc.node.supervisord"]
         # It daemonizes once its configuration is read and its socket is open.
         result = subprocess.run(
             [*command, "-c", str(run_dir / "supervisord.conf")],
