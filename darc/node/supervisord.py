@@ -28,7 +28,7 @@ from darc.node.node_config import load_node_config
 from darc.runtime.process_start import started_at
 
 #: What nearly every program of a node imports.
-SHARED = ("darc.services.trigger_consumer",)
+SHARED = ("darc.services.base.trigger_consumer",)
 #: What supervisord and our sections set for a program, which is read once it runs.
 _FOR_PROGRAMS = ("SUPERVISOR_", "DARC_LOG_FORMAT")
 
