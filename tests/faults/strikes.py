@@ -146,7 +146,10 @@ class Strikes:
     def _kill_supervisord(self) -> None:
         with self._operator:
             _send(self._supervisord(), signal.SIGKILL)
-            self._node.run("darc_start_master")
+            started = self._node.run("darc_start_master")
+            if started.returncode != 0:  # an operator reads why, and tries again
+                self.problems.append(f"darc_start_master: {started.stdout}{started.stderr}")
+                self._node.run("darc_start_master")
 
     # -- what an operator types, and others ----------------------------------------------------
 
