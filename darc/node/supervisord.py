@@ -1,9 +1,11 @@
 """supervisord of a node: ``python -P -m darc.node.supervisord -c FILE``.
 
-It is supervisord with one difference: it has loaded what nearly every program of DARC needs, and
+It is supervisor's, but for two things. It has loaded what nearly every program of DARC needs, and
 runs such a program in the process that it has forked for it, where supervisord calls ``execve``.
 The programs then share that memory, and are there sooner. Where a new interpreter could be another
 than the forked one, ``execve`` is called: ``LoadedModules`` decides that.
+
+And a program starts without its log where that cannot be written; supervisord would not start it.
 """
 
 from __future__ import annotations
@@ -18,9 +20,12 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NoReturn, TextIO
 
+import supervisor.dispatchers
 import supervisor.supervisord
+from supervisor.dispatchers import POutputDispatcher
 from supervisor.options import ServerOptions
 
 from darc.config.config import ConfigError
@@ -105,6 +110,23 @@ class NodeOptions(ServerOptions):  # type: ignore[misc]
         super().execve(filename, argv, env)
 
 
+class ProgramOutput(POutputDispatcher):  # type: ignore[misc]
+    """What a program prints, on its way to its log."""
+
+    def _init_normallog(self) -> None:
+        """Open the log, in a directory that may have been removed; without it, drop what comes."""
+        program = self.process.config
+        path = getattr(program, f"{self.channel}_logfile")
+        try:
+            if path:
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            super()._init_normallog()
+        except OSError as error:
+            program.options.logger.critical(
+                f"{program.name} runs without its log: {path}: {error.strerror}"
+            )
+
+
 def _module(filename: str, argv: Sequence[str]) -> str:
     """Return the module that a command of DARC's sections runs; empty: it is another command."""
     is_ours = filename == argv[0] == sys.executable and [*argv[1:-1]] == ["-P", "-m"]
@@ -183,6 +205,7 @@ def main() -> None:
     NodeOptions.modules = LoadedModules(started_at(os.getpid()) or 0.0)
     NodeOptions.streams = {name: getattr(sys, name) for name in ("stdin", "stdout", "stderr")}
     supervisor.supervisord.ServerOptions = NodeOptions
+    supervisor.dispatchers.POutputDispatcher = ProgramOutput
     supervisor.supervisord.main()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -36,7 +37,7 @@ SECTION = """
 command={python} -P -m {module}
 environment={environment}
 startsecs=0
-autorestart=false
+autorestart={restart}
 redirect_stderr=true
 stdout_logfile={directory}/{name}.log
 """
@@ -70,14 +71,17 @@ def run(package: Path, tmp_path: Path) -> Iterator[Callable[..., psutil.Process]
     """Run supervisord with programs: ``run(name="module")``; it ends with the test."""
     running: list[subprocess.Popen[bytes]] = []
 
-    def start(environment: str = "", **modules: str) -> psutil.Process:
+    def start(
+        environment: str = "", *, logs: Path = tmp_path, restart: str = "false", **modules: str
+    ) -> psutil.Process:
         text = CONFIGURATION.format(directory=tmp_path) + "".join(
             SECTION.format(
                 name=name,
                 module=module,
                 python=sys.executable,
                 environment=environment,
-                directory=tmp_path,
+                directory=logs,
+                restart=restart,
             )
             for name, module in modules.items()
         )
@@ -166,6 +170,43 @@ def test_start_code_of_somebody_runs_for_each_program(
     (package / "sitecustomize.py").write_text(code)
     run(stays="darc.stays")
     assert "variable stays stays" in log_of(tmp_path, "stays", "variable")
+
+
+@pytest.mark.parametrize("there", ["nothing", "a file", "a directory in its place"])
+def test_a_program_is_started_again_where_its_log_is_gone_or_cannot_be_written(
+    run: Callable[..., psutil.Process], tmp_path: Path, there: str
+) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    supervisord = run(stays="darc.stays", logs=logs, restart="true")
+    log_of(logs, "stays", "variable")
+    shutil.rmtree(logs)
+    if there == "a file":
+        logs.write_text("")
+    elif there == "a directory in its place":
+        (logs / "stays.log").mkdir(parents=True)
+    (before,) = supervisord.children()
+
+    before.kill()
+
+    wait_for(lambda: {*supervisord.children()} - {before}, 20.0, "the program")
+    if there == "nothing":
+        assert "variable usual stays" in log_of(logs, "stays", "variable")
+    else:
+        log_of(tmp_path, "supervisord", "stays runs without its log: ")
+
+
+def test_a_master_whose_logs_were_removed_when_it_died_is_back(fresh_node: Node) -> None:
+    fresh_node.start()
+    logs = fresh_node.home / "log"
+    master = fresh_node.pid("darc_master")
+    service = fresh_node.pid("lofar_trigger")
+    os.kill(master, signal.SIGSTOP)  # it would make the directory again
+    shutil.rmtree(logs)
+    os.kill(service, signal.SIGKILL)
+    os.kill(master, signal.SIGKILL)
+    wait_for(fresh_node.all_run, 10.0, "all services")
+    assert "lofar_trigger: started" in fresh_node.log("lofar_trigger")
 
 
 def test_a_service_that_is_restarted_after_an_update_is_the_new_one(
