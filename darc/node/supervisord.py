@@ -45,16 +45,18 @@ class LoadedModules:
     """
 
     def __init__(self, begun: float) -> None:
-        files = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
-        paths = [path for path in {*files, sys.executable} if path]
-        identities = [_identity(path) for path in paths]
+        modules = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
+        files = [path for path in {*modules, sys.executable, *_mapped()} if path]
+        # Where another module of the same name, or one that is asked for, may come to be.
+        directories = [path for path in {*sys.path, *sys.path_importer_cache} if path not in files]
+        identities = [_identity(path) for path in files]
         # One that was written since may have been loaded as it was before.
         self._is_known = not _has_own_start_code() and all(
             identity is not None and identity[-1] < begun * 1e9 for identity in identities
         )
         # One text each: a fork gets pages of its own of all that it looks at.
-        self._paths = "\0".join(paths)
-        self._identities = repr(identities)
+        self._paths = "\0".join([*files, *directories])
+        self._identities = repr(identities + [_identity(path) for path in directories])
         self._environment = _environment_at_start(os.environ)
 
     def are_current(self, environment: Mapping[str, str]) -> bool:
@@ -82,6 +84,13 @@ def _identity(path: str) -> tuple[int, ...] | None:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
+def _mapped() -> set[str]:
+    """Return the files that are mapped: libraries of the system, too; see proc_pid_maps(5)."""
+    with open("/proc/self/maps") as maps:  # noqa: PTH123
+        texts = [line.rstrip("\n").split(maxsplit=5)[5:] for line in maps]
+    return {path for text in texts for path in text if path.startswith("/")}
+
+
 def _environment_at_start(environment: Mapping[str, str]) -> str:
     """Return what an interpreter or a library may read as it starts."""
     return repr(sorted(one for one in environment.items() if not one[0].startswith(_FOR_PROGRAMS)))
@@ -101,6 +110,15 @@ class NodeOptions(ServerOptions):  # type: ignore[misc]
     modules: LoadedModules
     #: Standard streams as Python has opened them; supervisord replaces them.
     streams: Mapping[str, TextIO]
+
+    def fork(self) -> int:
+        """Fork; the new process ends by a signal from now on, where supervisord only notes it."""
+        pid = os.fork()
+        if pid == 0:
+            for number in signal.valid_signals():
+                if callable(signal.getsignal(number)):
+                    signal.signal(number, signal.SIG_DFL)
+        return pid
 
     def execve(self, filename: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
         """Run a program in this process, which was forked for it."""
@@ -157,10 +175,9 @@ def _become(
     module: str, argv: Sequence[str], env: Mapping[str, str], streams: Mapping[str, TextIO]
 ) -> NoReturn:
     """Run a module as ``python -m`` does, and end."""
-    gc.freeze()  # else files and sockets of supervisord would be closed, whose numbers are ours now
-    for number in signal.valid_signals():
-        if callable(signal.getsignal(number)):
-            signal.signal(number, signal.SIG_DFL)
+    # Files and sockets of supervisord are not to be closed: their numbers are ours now.
+    gc.freeze()
+    _kept = sys.stdin, sys.stdout, sys.stderr
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(env)
@@ -177,11 +194,14 @@ def _become(
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
+        if status < 0:
+            signal.signal(-status, signal.SIG_DFL)
+            os.kill(os.getpid(), -status)
         os._exit(status)
 
 
 def _run(module: str) -> int:
-    """Run a module; return its exit status."""
+    """Run a module; return its exit status, or that of a signal as a negative number."""
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
@@ -191,7 +211,7 @@ def _run(module: str) -> int:
         return 1
     except BaseException as error:  # whatever it is, it is said as Python says it
         sys.excepthook(type(error), error, error.__traceback__)
-        return 1
+        return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
     return 0
 
 
