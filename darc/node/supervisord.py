@@ -111,6 +111,11 @@ class NodeOptions(ServerOptions):  # type: ignore[misc]
     #: Standard streams as Python has opened them; supervisord replaces them.
     streams: Mapping[str, TextIO]
 
+    def daemonize(self) -> None:
+        """Go on in the background; what was printed until now is not for the logs of programs."""
+        sys.stdout.flush()
+        super().daemonize()
+
     def fork(self) -> int:
         """Fork; the new process ends by a signal from now on, where supervisord only notes it."""
         pid = os.fork()

@@ -82,6 +82,8 @@ class Tried:
             "DARC_HOSTNAME": "tried",
             "PYTHONPATH": os.pathsep.join(map(str, self.places)),
         }
+        # What is written at the end alone is looked at, too.
+        self.environment.pop("PYTHONUNBUFFERED", None)
         self.supervisor = Supervisor(self.socket, patience(5.0))
 
     def write(self, module: str, text: str) -> None:
