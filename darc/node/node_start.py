@@ -46,7 +46,7 @@ from darc.runtime import paths
 from darc.runtime.clock import wait_until
 from darc.runtime.thread_limits import ONE_THREAD
 
-START_SECONDS = 15.0
+START_SECONDS = 60.0  # a master that cannot start is told at once
 # Time for processes left by a crashed supervisord to exit by themselves.
 ORPHAN_SECONDS = 1.0
 # Time for processes that only check a lock.
