@@ -24,7 +24,7 @@ from darc.node.processes import of_node
 from simulator.demo_node import TemporaryNode
 
 PAGES = (0, 1, 50)
-SERVICE = "processor"
+SERVICE = "darc.services.processor"
 
 
 class OpenPage:
@@ -130,7 +130,7 @@ def measure_kills(node: TemporaryNode, url: str, kills: int) -> None:
     delays = []
     for _ in range(kills):
         wait_for_page_green(url)
-        process = next(one for one in processes(node) if f"darc.services.{SERVICE}" in one.cmdline())
+        process = next(one for one in processes(node) if SERVICE in one.cmdline())
         killed = time.monotonic()
         os.kill(process.pid, signal.SIGKILL)
         delays.append(first_red(page, killed) - killed)
