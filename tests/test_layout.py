@@ -26,7 +26,7 @@ NAMING_A_SERVICE = {
     "model/vocabulary.py": "the commands of the specification: lofar_enable and its like",
     "cli/darc_parser.py": "an example of use",
     "cli/logs.py": "examples of use",
-    "config/settings_processor.py": "keys of the configuration, in messages",
+    "config/settings.py": "keys of the configuration, in messages",
     "candidates/dask_pool.py": "a key of the configuration, in messages",
     "candidates/pool.py": "its processes log as the service that they work for",
     "services/base/alerts.py": "a key of the configuration, in a remedy",

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from darc.candidates.file_clock import FileClock, file_clock
 from darc.candidates.pool_jobs import BeamFiles
-from darc.config.settings import ProcessorExtractor
-from darc.config.settings_processor import FETCH
+from darc.config.settings import FETCH, ProcessorExtractor
 from darc.data_files.data_file_error import DataFileError, IncompleteFileError
 from darc.data_files.data_layout import DataLayout
 from darc.data_files.data_source import DataSource, paths_of, those_begun

@@ -16,8 +16,7 @@ from darc.candidates.pool_jobs import ExtractionJob, ExtractionOutcome
 from darc.candidates.results.candidate_file import write_candidate
 from darc.candidates.results.trigger_lists import listed
 from darc.config.records import Struct, replace
-from darc.config.settings import ProcessorExtractor
-from darc.config.settings_processor import FETCH
+from darc.config.settings import FETCH, ProcessorExtractor
 from darc.data_files.beams import CompoundBeam
 from darc.data_files.data_file_error import DataFileError
 from darc.data_files.data_source import DataSource

@@ -28,8 +28,7 @@ from darc.candidates.process_one_file import (
 from darc.candidates.results.results_site import INDEX
 from darc.config.config import Config
 from darc.config.records import replace
-from darc.config.settings import ProcessorSettings
-from darc.config.settings_processor import PROGRAMS
+from darc.config.settings import PROGRAMS, ProcessorSettings
 from darc.config.yaml_tree import yaml_text
 from darc.data_files.data_source import source_of
 from darc.data_files.file_format import format_of_file

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from darc.candidates.results.candidate_file import write_candidate
 from darc.candidates.results.pictures import Pictures
 from darc.candidates.results.trigger_lists import listed
-from darc.config.settings_processor import ProcessorVisualizer
+from darc.config.settings import ProcessorVisualizer
 from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation, Pointing
 from darc.model.processing_outcome import (

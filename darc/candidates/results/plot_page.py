@@ -23,7 +23,7 @@ from darc.candidates.results.plot_style import (
     source_text,
     where_text,
 )
-from darc.config.settings_processor import ProcessorVisualizer
+from darc.config.settings import ProcessorVisualizer
 from darc.model.arrival import ArrivalReference
 from darc.model.arrival_texts import arrival_text
 

@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.colors import Colormap, is_color_like
 
 from darc.candidates.results.candidate_file import StoredCandidate
-from darc.config.settings_processor import ProcessorVisualizer
+from darc.config.settings import ProcessorVisualizer
 from darc.model.arrival import ArrivalReference
 from darc.model.arrival_texts import milliseconds, sampling
 from darc.model.processing_outcome import ProcessedCandidate

@@ -22,7 +22,7 @@ from darc.candidates.results.candidate_file import (
 from darc.candidates.results.plot_arrays import PlotSizes, drawn
 from darc.candidates.results.plot_page import PlotPage, empty_page
 from darc.candidates.results.plot_style import check_style, own_style
-from darc.config.settings_processor import ProcessorVisualizer
+from darc.config.settings import ProcessorVisualizer
 from darc.model.arrival import ArrivalReference
 from darc.runtime.paths import write_whole
 

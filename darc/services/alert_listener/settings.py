@@ -9,7 +9,7 @@ from typing import Annotated
 from darc.config import ranges
 from darc.config.kafka_secrets import secrets_in_client
 from darc.config.records import Struct
-from darc.config.settings_node import EmailSettings, Names, PlacePath, Text
+from darc.config.settings import EmailSettings, Names, PlacePath, Text
 from darc.config.typed import (
     AsText,
     Contradiction,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from darc.config.records import Struct
-from darc.config.settings_node import PlacePath, Seconds
+from darc.config.settings import PlacePath, Seconds
 
 
 class AmberListenerSettings(Struct, frozen=True):

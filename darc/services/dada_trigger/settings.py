@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from darc.config.records import Struct
-from darc.config.settings_node import PlacePath, Port, Seconds
-from darc.config.settings_pipeline import Window
+from darc.config.settings import PlacePath, Port, Seconds, Window
 from darc.config.typed import Range
 
 

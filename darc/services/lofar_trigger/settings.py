@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import Annotated
 
 from darc.config.records import Struct
-from darc.config.settings_node import EmailSettings, PlacePath, Port, Seconds, Text
-from darc.config.settings_pipeline import Interval, Settle, Window
+from darc.config.settings import (
+    EmailSettings,
+    Interval,
+    PlacePath,
+    Port,
+    Seconds,
+    Settle,
+    Text,
+    Window,
+)
 from darc.config.typed import Range
 
 

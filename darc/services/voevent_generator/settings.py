@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 from darc.config.ivoid import ALLOWED, is_ivoid
 from darc.config.kafka_secrets import secrets_in_client
 from darc.config.records import Struct
-from darc.config.settings_node import Names, PlacePath, Port, Text
-from darc.config.settings_pipeline import Interval, Settle
+from darc.config.settings import Interval, Names, PlacePath, Port, Settle, Text
 from darc.config.typed import (
     AsText,
     Contradiction,
