@@ -115,7 +115,8 @@ def test_another_value_is_taken_as_it_is_or_refused(name: str, value: object) ->
 
 
 def _settings_types() -> list[type]:
-    of_the_node = [getattr(settings, name) for name in settings.__all__]
+    here = [kind for kind in vars(settings).values() if isinstance(kind, type)]
+    of_the_node = [kind for kind in here if kind.__module__ == settings.__name__]
     return list(dict.fromkeys([*of_the_node, *built_in_sections().values()]))
 
 
