@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -307,11 +308,19 @@ def shown(data: Any) -> str:
 
 
 def to_plain(item: Any) -> Any:
-    """Return a record as dicts, lists and scalars; `from_plain` reverses it."""
+    """Return a record as dicts, lists and scalars; `from_plain` reverses it.
+
+    A Struct that is declared as `array_like` becomes a list of its values; msgspec's `convert`
+    reads that.
+    """
     if is_record(item):
-        return {name: to_plain(getattr(item, name)) for name in field_names(item.__class__)}
+        plain = {name: to_plain(getattr(item, name)) for name in field_names(item.__class__)}
+        is_list = isinstance(item, Struct) and item.__struct_config__.array_like
+        return [*plain.values()] if is_list else plain
     if isinstance(item, Mapping):
-        return {name: to_plain(entry) for name, entry in item.items()}
+        return {to_plain(name): to_plain(entry) for name, entry in item.items()}
+    if isinstance(item, Enum):
+        return item.value
     if isinstance(item, Sequence) and not isinstance(item, str):
         return [to_plain(entry) for entry in item]
     return item

@@ -15,11 +15,12 @@ from __future__ import annotations
 import enum
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from darc.config.records import Struct, field, replace
+from darc.config import typed
+from darc.config.records import Struct, convert, field, replace
 from darc.model.name_report import NameReport, ReportState
 from darc.model.trigger import Trigger
 
@@ -80,7 +81,7 @@ class RoadState(enum.StrEnum):
         return self is not RoadState.WITHDRAWN
 
 
-class Association(Struct, frozen=True):
+class Association(Struct, frozen=True, array_like=True):
     """The source that a burst is taken to be of.
 
     :param source: its name; of a source without one, the id of its first event
@@ -93,7 +94,7 @@ class Association(Struct, frozen=True):
     event_id: str = ""
 
 
-class MeasuredBurst(Struct, frozen=True):
+class MeasuredBurst(Struct, frozen=True, array_like=True):
     """What was measured of a burst after its first notice.
 
     :param arrival: at the top of the band, Unix s
@@ -102,7 +103,7 @@ class MeasuredBurst(Struct, frozen=True):
     :param width: ms
     :param probability: that it is a burst, by the classifier; None: not classified
     :param by: who or what measured it
-    :param cb: compound beam that it was measured in; None: unknown, as of earlier versions
+    :param cb: compound beam that it was measured in; None: unknown
     :param sb: likewise TAB or SB
     :param picture: path of its picture, where it was measured; empty: there is none
     """
@@ -118,17 +119,8 @@ class MeasuredBurst(Struct, frozen=True):
     sb: int | None = None
     picture: str = ""
 
-    def to_plain(self) -> list[Any]:
-        numbers = self.snr, self.arrival, self.dm, self.dm_error, self.width, self.probability
-        picture = [self.picture] if self.picture else []
-        return [*numbers, self.by, self.cb, self.sb, *picture]
 
-    @classmethod
-    def from_plain(cls, plain: Iterable[Any]) -> MeasuredBurst:
-        return cls(*plain)
-
-
-class Doubt(Struct, frozen=True):
+class Doubt(Struct, frozen=True, array_like=True):
     """What the classifier took for interference, until other beams were heard.
 
     :param since: Unix s
@@ -141,11 +133,8 @@ class Doubt(Struct, frozen=True):
     probability: float
     by: str
 
-    def to_plain(self) -> list[Any]:
-        return [self.since, self.snr, self.probability, self.by]
 
-
-class Notice(Struct, frozen=True):
+class Notice(Struct, frozen=True, array_like=True):
     """A notice about an event.
 
     :param number: from 1
@@ -169,18 +158,6 @@ class Notice(Struct, frozen=True):
     def with_state(self, road: RoadName, state: RoadState) -> Notice:
         """Return the notice with another state on a road."""
         return replace(self, roads={**self.roads, road: state})
-
-    def to_plain(self) -> list[Any]:
-        roads = {str(road): str(state) for road, state in self.roads.items()}
-        origin = self.by, self.supervised, self.reason
-        return [self.number, str(self.kind), self.at, *origin, self.ivorn, roads]
-
-    @classmethod
-    def from_plain(cls, plain: Iterable[Any]) -> Notice:
-        number, kind, at, by, supervised, reason, ivorn, roads = plain
-        states = {RoadName(road): RoadState(state) for road, state in roads.items()}
-        origin = str(by), bool(supervised), str(reason)
-        return cls(int(number), AlertType(kind), float(at), *origin, str(ivorn), states)
 
 
 class Event(Struct, frozen=True):
@@ -333,48 +310,15 @@ class Event(Struct, frozen=True):
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values, for a service's memory; `from_plain` reads them."""
-        association = self.association
-        return {
-            "id": self.id,
-            "trigger": self.trigger.to_plain(),
-            "tense": str(self.tense),
-            "made": self.made,
-            "association": [association.source, association.probability, association.event_id]
-            if association
-            else None,
-            "measured": self.measured.to_plain() if self.measured else None,
-            "verdict": self.verdict,
-            "notices": [notice.to_plain() for notice in self.notices],
-            "best_probability": self.best_probability,
-            "doubt": self.doubt.to_plain() if self.doubt else None,
-            "reports": [report.to_plain() for report in self.reports],
-            "told": list(self.told),
-            "topic": self.topic,
-        }
+        return {**typed.to_plain(self), "trigger": self.trigger.to_plain()}
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Event:
+    def from_plain(cls, plain: Any) -> Event:
         """Return the event in the output of `to_plain`.
 
-        :raises ValueError: a value is wrong; likewise KeyError, TypeError
+        :raises ValueError: a value is wrong
         """
-        association, measured = plain["association"], plain["measured"]
-        doubt = plain.get("doubt")  # versions before have none, nor reports
-        return cls(
-            str(plain["id"]),
-            Trigger.from_plain(plain["trigger"]),
-            Tense(plain["tense"]),
-            float(plain["made"]),
-            Association(*association) if association else None,
-            MeasuredBurst.from_plain(measured) if measured else None,
-            str(plain["verdict"]),
-            tuple(map(Notice.from_plain, plain["notices"])),
-            plain["best_probability"],
-            Doubt(*doubt) if doubt else None,
-            tuple(map(NameReport.from_plain, plain.get("reports", ()))),
-            tuple(map(str, plain.get("told", ()))),
-            str(plain.get("topic", "")),
-        )
+        return convert(plain, cls)
 
 
 def event_id(trigger: Trigger, tense: Tense) -> str:

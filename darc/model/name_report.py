@@ -11,8 +11,6 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
-from typing import Any
 
 from darc.config.records import Struct
 
@@ -34,7 +32,7 @@ class ReportState(enum.StrEnum):
         return self in (ReportState.WAITING, ReportState.SUBMITTED)
 
 
-class NameReport(Struct, frozen=True):
+class NameReport(Struct, frozen=True, array_like=True):
     """A report of an event.
 
     :param live: to the live server; False: to the sandbox, whose names mean nothing
@@ -59,17 +57,3 @@ class NameReport(Struct, frozen=True):
     def server(self) -> str:
         """Which server it goes to."""
         return LIVE if self.live else SANDBOX
-
-    def to_plain(self) -> list[Any]:
-        origin = self.at, self.by, self.internal_name
-        return [self.live, str(self.state), *origin, self.number, self.name, self.why]
-
-    @classmethod
-    def from_plain(cls, plain: Iterable[Any]) -> NameReport:
-        """Return the report in the output of `to_plain`.
-
-        :raises ValueError: a value is wrong; likewise TypeError
-        """
-        live, state, at, *texts = plain
-        by, internal_name, number, name, why = map(str, texts)
-        return cls(bool(live), ReportState(state), float(at), by, internal_name, number, name, why)
