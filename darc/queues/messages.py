@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
-from darc.config.records import Struct, field
+from darc.config.records import Struct, convert, field
 from darc.runtime.clock import Since
 
 
@@ -42,7 +42,19 @@ class ContentKind(enum.StrEnum):
     PLAIN = "plain"  # packed plain value of an interactive client
 
 
-class Put(Struct, frozen=True):
+class _Message(Struct, frozen=True, array_like=True):
+    """What travels as a list of its values, in their order."""
+
+    @classmethod
+    def from_plain(cls, plain: list[Any]) -> Self:
+        """Return the message in the output of `to_plain`.
+
+        :raises ValueError: it is something else
+        """
+        return convert(plain, cls)
+
+
+class Put(_Message, frozen=True):
     """An output: one content for one or more queues.
 
     :param watermark: Unix s: all lines written before it are in this entry or earlier
@@ -63,12 +75,6 @@ class Put(Struct, frozen=True):
     def to_plain(self) -> list[Any]:
         times = self.watermark, self.written, self.read, self.waited
         return [list(self.queues), str(self.kind), self.content, self.observation, *times]
-
-    @classmethod
-    def from_plain(cls, plain: list[Any]) -> Put:
-        queues, kind, content, observation, *times = plain
-        name = str(observation)
-        return cls(tuple(queues), ContentKind(kind), bytes(content), name, *map(float, times))
 
 
 class QueueEntry(Struct, frozen=True):
@@ -102,7 +108,7 @@ class QueueEntry(Struct, frozen=True):
         return cls(int(number), ContentKind(kind), bytes(content), observation, *times, sender)
 
 
-class ReadProgress(Struct, frozen=True):
+class ReadProgress(_Message, frozen=True):
     """Progress in a file: bytes [start, end) of ``source`` are in the commit."""
 
     source: str
@@ -110,7 +116,7 @@ class ReadProgress(Struct, frozen=True):
     end: int
 
 
-class Commit(Struct, frozen=True):
+class Commit(_Message, frozen=True):
     """One atomic step of a service.
 
     :param completed: entries of its own queue to acknowledge
@@ -138,20 +144,6 @@ class Commit(Struct, frozen=True):
             self.durable,
         ]
 
-    @classmethod
-    def from_plain(cls, plain: list[Any]) -> Commit:
-        observation, completed, puts, progress, memory, durable = plain
-        return cls(
-            str(observation),
-            tuple(int(number) for number in completed),
-            tuple(Put.from_plain(put) for put in puts),
-            tuple(
-                ReadProgress(str(source), int(start), int(end)) for source, start, end in progress
-            ),
-            dict(memory),
-            bool(durable),
-        )
-
 
 class Depth(Struct, frozen=True):
     """Depth of a queue."""
@@ -170,7 +162,7 @@ class QueryKind(enum.StrEnum):
     RELOAD = "reload"  # read the configuration again
 
 
-class ServiceQuery(Struct, frozen=True):
+class ServiceQuery(_Message, frozen=True):
     """A question to one service.
 
     :param name: of an attribute or switch
@@ -186,11 +178,6 @@ class ServiceQuery(Struct, frozen=True):
     def to_plain(self) -> list[Any]:
         return [str(self.kind), self.name, self.value, self.origin]
 
-    @classmethod
-    def from_plain(cls, plain: list[Any]) -> ServiceQuery:
-        kind, name, value, origin = plain
-        return cls(QueryKind(kind), str(name), bool(value), str(origin))
-
 
 class OrderState(enum.StrEnum):
     """State of an observation, as ordered to a service."""
@@ -200,7 +187,7 @@ class OrderState(enum.StrEnum):
     ABORTED = "aborted"  # drop all entries
 
 
-class Order(Struct, frozen=True):
+class Order(_Message, frozen=True):
     """An observation, and what a service has to do with it.
 
     :param past: it had ended before it was started: the files on disk are complete
@@ -212,8 +199,3 @@ class Order(Struct, frozen=True):
 
     def to_plain(self) -> list[Any]:
         return [dict(self.observation), str(self.state), self.past]
-
-    @classmethod
-    def from_plain(cls, plain: list[Any]) -> Order:
-        observation, state, past = plain
-        return cls(observation, OrderState(state), past)
