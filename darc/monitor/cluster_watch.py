@@ -16,6 +16,7 @@ from darc.node.command_client import (
     master_value,
     request_reply,
 )
+from darc.runtime.fan_out import fan_out
 from darc.runtime.vital_threads import vital
 
 #: First delay before a retry where a node does not answer; it grows to the usual interval (s).
@@ -126,9 +127,38 @@ def collect(targets: Sequence[NodeTarget], timeout: float) -> ClusterStatus:
 
     :param timeout: s
     """
-    watch = ClusterWatch(targets, timeout, timeout, once=True)
-    watch.start()
-    return watch.finish(timeout + GRACE_SECONDS)
+    known = fan_out(
+        lambda target: _ask_safely(target, timeout), targets, timeout=timeout + GRACE_SECONDS
+    )
+    nodes = (known.get(target) or _late(NodeStatus(target.name), timeout) for target in targets)
+    return ClusterStatus(time.time(), tuple(nodes))
+
+
+def _ask_safely(
+    target: NodeTarget, timeout: float, after: str = "", within: float = 0.0
+) -> NodeStatus:
+    """Request the overview of a node; an invalid answer of it must not affect the others."""
+    try:
+        return ask_node(target, timeout, after, within)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        return NodeStatus(target.name, reason=reason, since=time.time())
+
+
+def _late(node: NodeStatus, timeout: float, since: float | None = None) -> NodeStatus:
+    """Return the status of a node whose thread hangs.
+
+    :param since: when it was asked (Unix s); None: now
+    """
+    return replace(
+        node,
+        reached=False,
+        asked=True,
+        reason=f"no answer within {timeout:g} s",
+        cause=Unreached.NO_ANSWER,
+        since=node.since or since or time.time(),
+        states={},
+    )
 
 
 class _Question(Struct):
@@ -146,20 +176,16 @@ class ClusterWatch:
 
     :param interval: s
     :param timeout: for a node to answer (s)
-    :param once: poll each node only once
     """
 
-    def __init__(
-        self, targets: Sequence[NodeTarget], interval: float, timeout: float, *, once: bool = False
-    ) -> None:
+    def __init__(self, targets: Sequence[NodeTarget], interval: float, timeout: float) -> None:
         #: Called when a node has answered, or has failed to.
         self.on_change: Callable[[], None] = lambda: None
         self._targets = tuple(targets)
         self._interval = interval
         self._timeout = timeout
-        self._once = once
         self._stopped = threading.Event()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._known = {one.name: NodeStatus(one.name, asked=False) for one in self._targets}
         self._asking: dict[str, _Question] = {}
 
@@ -175,45 +201,21 @@ class ClusterWatch:
 
     def status(self) -> ClusterStatus:
         """Return the current status."""
-        with self._changed:
+        with self._lock:
             nodes = [self._unless_late(self._known[target.name]) for target in self._targets]
         return ClusterStatus(time.time(), tuple(nodes))
-
-    def finish(self, timeout: float) -> ClusterStatus:
-        """Return the status once all nodes have answered, or at the timeout (s)."""
-        with self._changed:
-            self._changed.wait_for(lambda: all(one.asked for one in self._known.values()), timeout)
-        status = self.status()
-        late = f"no answer within {self._timeout:g} s"
-        nodes = (
-            node if node.asked else replace(node, asked=True, reason=late, since=time.time())
-            for node in status.nodes
-        )
-        return replace(status, nodes=tuple(nodes))
 
     def _unless_late(self, node: NodeStatus) -> NodeStatus:
         """Return the status of a node; one whose thread hangs does not answer."""
         question = self._asking.get(node.name)
         if question is None or time.monotonic() - question.began < question.limit:
             return node
-        began = time.time() - (time.monotonic() - question.began)
-        reason = f"no answer within {self._timeout:g} s"
-        return replace(
-            node,
-            reached=False,
-            asked=True,
-            reason=reason,
-            cause=Unreached.NO_ANSWER,
-            since=node.since or began,
-            states={},
-        )
+        return _late(node, self._timeout, time.time() - (time.monotonic() - question.began))
 
     def _follow(self, target: NodeTarget) -> None:
         delay = FIRST_RETRY_SECONDS
         while not self._stopped.is_set():
             node = self._ask(target)
-            if self._once:
-                return
             if node.reached:
                 delay = FIRST_RETRY_SECONDS
                 self._stopped.wait(SPACING_SECONDS if node.overview else self._interval)
@@ -225,14 +227,9 @@ class ClusterWatch:
         known = self._known[target.name]
         after = known.overview.change if known.reached and known.overview else ""
         limit = self._timeout + (self._interval if after else 0.0) + GRACE_SECONDS
-        with self._changed:
+        with self._lock:
             self._asking[target.name] = _Question(time.monotonic(), limit)
-        try:
-            node = ask_node(target, self._timeout, after, self._interval)
-        # An invalid answer of one node must not affect the others.
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            node = NodeStatus(target.name, reason=reason, since=time.time())
+        node = _ask_safely(target, self._timeout, after, self._interval)
         if after and node.overview and node.overview.change == after:
             early = self._interval - node.overview.waited
             self._stopped.wait(max(0.0, min(early, 1.0)))  # too many clients are waiting there
@@ -240,9 +237,8 @@ class ClusterWatch:
             overview = node.overview or known.overview
             since = known.since or node.since
             node = replace(node, overview=overview, heard=known.heard, since=since)
-        with self._changed:
+        with self._lock:
             self._asking.pop(target.name, None)
             self._known[target.name] = node
-            self._changed.notify_all()
         self.on_change()
         return node
