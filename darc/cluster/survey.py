@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from darc.cluster.node_orders import chosen_nodes
 from darc.config.config import Config, Role
-from darc.config.records import Struct
+from darc.config.records import Struct, field, to_builtins
 from darc.model.message import RUNNING_ALREADY
 from darc.model.node_parsets import MASTER_NAME, NodeParsets, make_node_parsets, worker_name
 from darc.model.observation import ObservationError, ObservationProblem
@@ -39,7 +39,7 @@ class NodeShare(Struct, frozen=True):
     node: str
     beam: int | None
     name: str
-    text: str
+    text: str = field(name="content")
 
 
 class SurveyPlan(Struct, frozen=True):
@@ -56,10 +56,7 @@ class SurveyPlan(Struct, frozen=True):
 
     def to_plain(self) -> dict[str, Any]:
         """Return dicts, lists and scalars."""
-        nodes = [
-            {"node": share.node, "beam": share.beam, "name": share.name, "content": share.text}
-            for share in self.shares
-        ]
+        nodes = [to_builtins(share) for share in self.shares]
         return {**_heading(self), "nodes": nodes, "without_node": list(self.without_node)}
 
 
@@ -73,7 +70,7 @@ class NodeAnswer(Struct, frozen=True):
 
     node: str
     beam: int | None
-    is_in: bool
+    is_in: bool = field(name="in")
     status: str
     message: str
 
@@ -94,21 +91,11 @@ class SurveyResult(Struct, frozen=True):
 
     def to_plain(self) -> dict[str, Any]:
         """Return dicts, lists and scalars."""
-        nodes = [
-            {
-                "node": one.node,
-                "beam": one.beam,
-                "in": one.is_in,
-                "status": one.status,
-                "message": one.message,
-            }
-            for one in self.nodes
-        ]
         return {
             "action": self.action,
             **_heading(self),
             "complete": self.complete,
-            "nodes": nodes,
+            "nodes": [to_builtins(one) for one in self.nodes],
             "without_node": list(self.without_node),
         }
 

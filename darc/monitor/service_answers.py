@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from darc.config import typed
+from darc.config.records import convert
 from darc.model.handover import HandoverState
 from darc.model.overview import Handover, LogLine, LossSummary, StageLatency, shortened
 from darc.monitor.metrics.node_measurements import read_measured
@@ -37,16 +38,11 @@ def _read_handovers(plain: Mapping[str, Any]) -> tuple[Handover, ...]:
 
 
 def _read_outcomes(plain: Mapping[str, int]) -> dict[str, int]:
-    return {str(outcome): int(number) for outcome, number in plain.items()}
+    return convert(plain, dict[str, int])
 
 
 def _read_latency(plain: Mapping[str, Mapping[str, float]]) -> tuple[StageLatency, ...]:
-    return tuple(
-        StageLatency(
-            str(name), int(of["n"]), float(of["median"]), float(of["p99"]), float(of["max"])
-        )
-        for name, of in plain.items()
-    )
+    return tuple(convert({"name": name, **of}, StageLatency) for name, of in plain.items())
 
 
 def _read_losses(plain: Mapping[str, Mapping[str, Any]]) -> tuple[LossSummary, ...]:

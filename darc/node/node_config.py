@@ -12,7 +12,7 @@ from pathlib import Path
 
 from darc.config.config import Config, ConfigError, Layer, parse_config
 from darc.config.file_kinds import not_text_reason
-from darc.config.records import Struct, field, replace
+from darc.config.records import Struct, convert, field, replace
 from darc.config.typed import to_plain
 from darc.node.endpoint import CopiedError, EndpointError, endpoint_file, read_endpoint
 from darc.node.parsed_texts import KeptTrees, keep_trees
@@ -192,12 +192,9 @@ def _parsed_file() -> Path:
 def _last_good(broken: ConfigError | OSError) -> Config:
     try:
         path = _last_good_file()
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        operator = Layer(**kept["operator"]) if kept["operator"] else None
-        instruments = {name: Layer(**layer) for name, layer in kept["instruments"].items()}
-        config = ConfigSources(operator, instruments).parse()
+        config = convert(json.loads(path.read_text(encoding="utf-8")), ConfigSources).parse()
         written = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(path.stat().st_mtime))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError):
         raise broken from None
     log.error("the configuration is invalid: %s", broken)
     log.error("using the last good configuration instead, in force since %s UTC", written)

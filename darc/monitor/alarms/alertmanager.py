@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from darc.config.records import Struct, replace
+from darc.config import typed
+from darc.config.records import Struct, convert, replace
 from darc.delivery.harmless_text import harmless
 from darc.delivery.outbox import Outbox
 from darc.monitor.alarms import alarm_messages as text
@@ -31,7 +32,7 @@ _KEY = "alerts"
 _MAX_LABEL, _MAX_TEXT = 200, 1000  # characters
 
 
-class Alert(Struct, frozen=True):
+class Alert(Struct, frozen=True, array_like=True):
     """An alert; its labels are its identity.
 
     :param starts: Unix s
@@ -140,17 +141,14 @@ class AlertBook:
         """Return the state to save."""
         with self._lock:
             every = [*self._open.items(), *(("", alert) for _, alert in self._ended.values())]
-            return [
-                [alarm, dict(one.labels), dict(one.annotations), one.starts, one.ends]
-                for alarm, one in every
-            ]
+            return [[alarm, *typed.to_plain(one)] for alarm, one in every]
 
     def recall(self, plain: Sequence[Any]) -> None:
         """Restore a saved state; all of it is sent again."""
         with self._lock:
             self.number += 1
-            for alarm, labels, annotations, starts, ends in plain:
-                one = Alert(dict(labels), dict(annotations), float(starts), ends)
+            for alarm, *values in plain:
+                one = convert(values, Alert)
                 if one.ends is None:
                     self._open[str(alarm)] = one
                 else:

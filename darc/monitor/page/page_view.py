@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
-from darc.config.records import Struct
+from darc.config.records import Struct, replace
 from darc.model.latency import ACCEPTANCE, RESPONSE, STAGES
 from darc.model.overview import NodeOverview, ObservationOverview, ServiceOverview, StageLatency
 from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
@@ -195,8 +195,7 @@ def _in_columns(row: NodeRow, services: Sequence[str]) -> NodeRow:
     if not row.cells:
         return row
     by_service = {cell.service: cell for cell in row.cells if cell}
-    cells = tuple(by_service.get(name) for name in services)
-    return NodeRow(row.name, row.verdict, row.summary, cells, row.note, row.since)
+    return replace(row, cells=tuple(by_service.get(name) for name in services))
 
 
 def _name(title: str, part: Sequence[NodeRow], parts: Sequence[Sequence[NodeRow]]) -> str:
