@@ -15,6 +15,7 @@ from pathlib import Path
 
 from darc import __version__
 from darc.config.config import Config, ConfigError
+from darc.config.records import astuple
 from darc.master.apply_configuration import apply_sections
 from darc.master.command_port import CommandPort
 from darc.master.commands import CommandVocabulary
@@ -30,7 +31,7 @@ from darc.master.housekeeping import (
 from darc.master.master_attributes import MasterAttributes
 from darc.master.master_losses import MasterLosses
 from darc.master.monitor_link import EXPOSED as EXPOSED_TO_MONITOR
-from darc.master.monitor_link import MonitorLink, depths_to_plain
+from darc.master.monitor_link import MonitorLink
 from darc.master.node_overview import Overviews
 from darc.master.noting_supervisor import NotingSupervisor
 from darc.master.observation_commands import READ_SECONDS
@@ -193,7 +194,7 @@ class DarcMaster:
         commands, queues = self.refused
         return {
             "overview": overview.to_text(self.overviews.make()),
-            "depths": depths_to_plain(self.overviews.depths),
+            "depths": [list(astuple(depth)) for depth in self.overviews.depths.values()],
             "refused": {"commands": commands, "queues": queues},
             "losses": self.losses.numbers,
             "log_lines_dropped": lines_dropped(),

@@ -13,7 +13,7 @@ from darc.model.node_report import NodeReport
 from darc.model.overview import ThreadTrouble
 from darc.node.process_names import MONITOR
 from darc.queues.exchange import Exchange
-from darc.queues.messages import Depth, QueryKind, QueueError, ServiceQuery
+from darc.queues.messages import QueryKind, QueueError, ServiceQuery
 from darc.queues.plain_connection import pack
 from darc.queues.queue_server import Session
 from darc.runtime.clock import Instant
@@ -189,8 +189,3 @@ class MonitorLink:
         of dropped log lines.
         """
         return self._master.facts()
-
-
-def depths_to_plain(depths: Mapping[str, Depth]) -> list[list[Any]]:
-    """Return depths as lists: queue, entries, bytes, and since when the oldest waits (Unix s)."""
-    return [[one.queue, one.entries, one.content_bytes, one.oldest] for one in depths.values()]

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from darc.config.records import Struct, field
+from darc.config.records import Struct, astuple, field
 from darc.queues.change_notifier import ChangeNotifier
 from darc.queues.journal import Journal
 from darc.queues.messages import (
@@ -75,22 +75,6 @@ class Question(Struct):
     value: Any = None
 
 
-class Orders:
-    """Orders of each service, with a version that differs after each change."""
-
-    def __init__(self) -> None:
-        # Differs from every version of an earlier master that a client may know.
-        self.version = time.time_ns()
-        self._by_service: dict[str, list[Order]] = {}
-
-    def for_service(self, service: str) -> list[Order]:
-        return self._by_service.get(service, [])
-
-    def replace(self, by_service: dict[str, list[Order]]) -> None:
-        self._by_service = by_service
-        self.version += 1
-
-
 class Exchange:
     """The object behind the queue socket.
 
@@ -112,7 +96,9 @@ class Exchange:
         self._questions: defaultdict[str, list[Question]] = defaultdict(list)
         self._asked: dict[int, Question] = {}
         self._numbers = itertools.count(1)
-        self._orders = Orders()
+        self._orders: dict[str, list[Order]] = {}  # by service
+        # It differs after each change, and from all that a client knows from an earlier master.
+        self._orders_version = time.time_ns()
         self._work: defaultdict[str, ChangeNotifier] = defaultdict(ChangeNotifier)  # by queue
         self._control: defaultdict[str, ChangeNotifier] = defaultdict(ChangeNotifier)  # by service
         self._taking = threading.Lock()  # no two clients get the same value
@@ -127,7 +113,8 @@ class Exchange:
     def give_orders(self, by_service: dict[str, list[Order]]) -> None:
         """Publish the orders of each service."""
         with self._lock:
-            self._orders.replace(by_service)
+            self._orders = by_service
+            self._orders_version += 1
             services = list(self._presences)
         for service in services:
             self._control[service].notify()
@@ -325,9 +312,9 @@ class Exchange:
                 if presence is None or presence.holder != holder:
                     raise FencedError(f"{service}: holder {holder} has been replaced")
                 orders = None
-                if self._orders.version != version:
-                    version = self._orders.version
-                    orders = [order.to_plain() for order in self._orders.for_service(service)]
+                if self._orders_version != version:
+                    version = self._orders_version
+                    orders = [order.to_plain() for order in self._orders.get(service, ())]
                 question = None
                 if self._questions[service]:
                     asked = self._questions[service].pop(0)
@@ -348,10 +335,7 @@ class Exchange:
     # -- for interactive clients ---------------------------------------------------------------
 
     def depths(self, session: Session) -> list[list[Any]]:
-        return [
-            [depth.queue, depth.entries, depth.content_bytes, depth.oldest]
-            for depth in self._journal.depths()
-        ]
+        return [list(astuple(depth)) for depth in self._journal.depths()]
 
     def put(self, session: Session, queue: str, value: object) -> None:
         """Put a plain value on any queue."""
