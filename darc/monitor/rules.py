@@ -277,7 +277,7 @@ class _NodeRules:
             state = states.pop()
             what = FindingTitle.at(f"all services are {state}")
             yield self._found(
-                Priority.ON_MASTER if self._is_master() else Priority.ON_WORKER,
+                self._rank("all"),
                 FindingTitle.of("is being stopped") if overview.stopping else what,
                 self._service("all", "start"),
                 since=max((one.since for one in overview.services if one.since), default=None),
@@ -312,13 +312,13 @@ class _NodeRules:
                     service.name,
                 )
 
-    def _is_master(self) -> bool:
-        return self._overview.role == "master"
+    def _rank(self, service: str) -> int:
+        """Return the rank of a service that does not run."""
+        if traits_of(service).unhurried:
+            return Priority.UNHURRIED
+        return Priority.ON_MASTER if self._overview.role == "master" else Priority.ON_WORKER
 
     def _not_running(self, service: ServiceOverview, state: str) -> Finding:
-        rank = Priority.ON_MASTER if self._is_master() else Priority.ON_WORKER
-        if traits_of(service.name).unhurried:
-            rank = Priority.UNHURRIED
         since = service.died if state == DIED else service.since
         late = since is not None and self._now - since > CHANGING_SECONDS
         grave = state not in (STARTING, STOPPING) or late or service.ended_by_itself
@@ -326,7 +326,7 @@ class _NodeRules:
         log_end = self._there(*_TAIL, service.log_file)
         verb = state if state in (FAILED, DIED) else f"is {state}"
         return self._found(
-            rank if grave else Priority.CHANGING,
+            self._rank(service.name) if grave else Priority.CHANGING,
             FindingTitle.on(service.name, verb),
             self._service(service.name, action) if action else log_end,
             why_ended(service, since, state),
@@ -339,13 +339,12 @@ class _NodeRules:
 
     def _dies_often(self, service: ServiceOverview) -> Finding:
         trend = self._history.trend(self._node.name, service.name)
-        rank = Priority.ON_MASTER if self._is_master() else Priority.ON_WORKER
         lately = OFTEN_SECONDS / 60
         often = f"{trend.deaths} times in the last {lately:.0f} minutes." if trend.deaths else ""
         why = why_ended(service, service.died, DIED) or "Its log does not say why."
         since = None if trend.dies_often is None else trend.dies_often + self._node.clock
         return self._found(
-            Priority.UNHURRIED if traits_of(service.name).unhurried else rank,
+            self._rank(service.name),
             FindingTitle.on(service.name, "dies again and again"),
             self._there(*_TAIL, service.log_file),
             f"{often} {why}".lstrip(),
