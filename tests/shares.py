@@ -1,4 +1,4 @@
-"""A file system that can hang, as that of a server that is away."""
+"""A file system that can hang, as a file server's share: a directory shown at another place."""
 
 from __future__ import annotations
 
@@ -6,38 +6,62 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
-import pytest
-from nodes import wait_for
+READY_SECONDS = 10.0
+#: So that a hang concerns all that touches a file.
+_WITHOUT_CACHE = "direct_io,attr_timeout=0,entry_timeout=0,negative_timeout=0"
+
+
+def missing() -> str:
+    """Why there can be no share on this machine; empty: there can."""
+    if shutil.which("bindfs") is None or os.geteuid() != 0:
+        return "a share that hangs needs bindfs (Debian: bindfs) and root"
+    return "" if Path("/dev/fuse").exists() else "there is no /dev/fuse"
 
 
 class Share:
-    """A directory that is served by a process which can be stopped; needs bindfs and root.
+    """A directory shown at a mount point, from the start until `stop`.
+
+    Its server is bindfs; stopped with SIGSTOP, it does not answer: whoever touches a file waits.
 
     :param served: what is in it
     :param path: where it is mounted
     """
 
     def __init__(self, served: Path, path: Path) -> None:
-        if shutil.which("bindfs") is None or os.geteuid() != 0:
-            pytest.skip("a share that hangs needs bindfs (Debian: bindfs) and root")
         for directory in (served, path):
             directory.mkdir(exist_ok=True)
         self.path = path
-        command = ["bindfs", "-f", str(served), str(path)]
-        self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        wait_for(lambda: self._server.poll() is not None or os.path.ismount(path))
-        if self._server.poll() is not None:
-            pytest.skip("bindfs cannot mount here")
+        self._command = ["bindfs", "-f", "-o", _WITHOUT_CACHE, str(served), str(path)]
+        self._server: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Mount it, and wait until it answers."""
+        self._server = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + READY_SECONDS
+        while not os.path.ismount(self.path):
+            assert self._server.poll() is None, "the share's server has ended"
+            assert time.monotonic() < deadline, "the share is not there"
+            time.sleep(0.01)
 
     def hang(self) -> None:
-        self._server.send_signal(signal.SIGSTOP)
+        """Answer nobody any more."""
+        if self._server:
+            self._server.send_signal(signal.SIGSTOP)
 
-    def go_on(self) -> None:
-        self._server.send_signal(signal.SIGCONT)
+    def answer(self) -> None:
+        """Answer again, also who has asked meanwhile."""
+        if self._server:
+            self._server.send_signal(signal.SIGCONT)
 
-    def remove(self) -> None:
-        self._server.kill()  # whoever waits for it gets an error
-        self._server.wait()
-        subprocess.run(["umount", "-l", str(self.path)], check=False)
+    def stop(self) -> None:
+        """Take it down; who waits for it gets an error."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        subprocess.run(["umount", "--lazy", str(self.path)], check=False)
+        server.kill()
+        server.wait()

@@ -10,7 +10,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
-from faults import clock, disk, second_machine, share
+import shares
+from faults import clock, disk, second_machine
 from faults.fault_plan import Kind
 from nodes import Node, wait_for
 
@@ -27,7 +28,7 @@ def unavailable() -> dict[Kind, str]:
     reasons = {
         Kind.POWER_LOSS: disk.missing(),
         Kind.CLOCK_STEP: clock.missing(),
-        Kind.SHARE_HANGS: share.missing(),
+        Kind.SHARE_HANGS: shares.missing(),
         Kind.SECOND_MACHINE: second_machine.missing(),
     }
     return {kind: reason for kind, reason in reasons.items() if reason}
@@ -47,7 +48,7 @@ class Machine:
         self._opened.callback(shutil.rmtree, self.telescope)
         self._opened.callback(shutil.rmtree, self.node.home, ignore_errors=True)
         self._disk: disk.Disk | None = None
-        self._share: share.Share | None = None
+        self._share: shares.Share | None = None
         self.clock: clock.Clock | None = None
         try:
             self._set_up()
@@ -63,11 +64,11 @@ class Machine:
             home.chmod(0o700)
         self._opened.callback(self.node.remove)
         self.share_directory.mkdir()
-        if not share.missing():
+        if not shares.missing():
             served = home / "served"
             served.mkdir()
-            self._share = share.Share(served, self.share_directory)
-            self._opened.callback(self._share.close)
+            self._share = shares.Share(served, self.share_directory)
+            self._opened.callback(self._share.stop)
         if not clock.missing():
             self.clock = clock.Clock()
             self._opened.callback(self.clock.close)

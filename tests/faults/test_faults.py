@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from faults import disk, share
+import shares
+from faults import disk
 from faults.fault_plan import (
     ANOTHER_STOPPED,
     MASTER_KILLED,
@@ -108,12 +109,10 @@ def test_what_was_synchronised_survives_the_cut_and_nothing_else_has_to(tmp_path
     assert not list(home.iterdir())
 
 
-@pytest.mark.skipif(bool(share.missing()), reason=share.missing())
+@pytest.mark.skipif(bool(shares.missing()), reason=shares.missing())
 def test_a_share_is_a_directory_like_others(tmp_path: Path) -> None:
     served, there = tmp_path / "served", tmp_path / "there"
-    served.mkdir()
-    there.mkdir()
-    made = share.Share(served, there)
+    made = shares.Share(served, there)
     try:
         (there / "a" / "b").mkdir(parents=True)
         (there / "a" / "b" / "file").write_text("text")
@@ -127,7 +126,7 @@ def test_a_share_is_a_directory_like_others(tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             (there / "a").stat()
     finally:
-        made.close()
+        made.stop()
     assert not list(there.iterdir())
 
 

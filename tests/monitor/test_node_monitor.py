@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from nodes import Node, node, only, patience, supervisorctl
 from nodes import wait_for as wait_for_seconds
-from shares import Share
+from shares import Share, missing
 
 from darc.master.monitor_link import MAX_REPORT_BYTES
 from darc.model.node_report import NodeReport
@@ -89,6 +89,8 @@ def assert_quick(of: Node) -> None:
 @pytest.fixture
 def on_a_share(test_run: str) -> Iterator[tuple[Node, Share]]:
     """A node whose home is on a share; what it works with is on a disk of this machine."""
+    if missing():
+        pytest.skip(missing())
     local, served = (Path(tempfile.mkdtemp(prefix="darc-", dir="/tmp")) for _ in range(2))
     made = Node(test_run)
     (made.home / "config.yaml").unlink()
@@ -101,9 +103,9 @@ def on_a_share(test_run: str) -> Iterator[tuple[Node, Share]]:
             made.configure(**{name: {"log_file": str(local / "log" / f"{name}.log")}})
         yield made, share
     finally:
-        share.go_on()
+        share.answer()
         made.remove()
-        share.remove()
+        share.stop()
         for directory in (local, served, made.home):
             shutil.rmtree(directory, ignore_errors=True)
 
@@ -124,7 +126,7 @@ def test_a_disk_that_hangs_costs_the_master_nothing(on_a_share: tuple[Node, Shar
     wait_for(lambda: seen(of, "lofar_trigger").how == "terminated by SIGKILL")
     # and the thread that hangs is the monitor's.
     wait_for(lambda: len(list(threads.iterdir())) <= before + 2)
-    share.go_on()
+    share.answer()
     wait_for(lambda: "disk of home" not in troubles(of))
 
 

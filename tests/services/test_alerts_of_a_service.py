@@ -13,8 +13,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import shares
 import yaml
-from faults import share
 from lxml import etree
 from msgspec.structs import replace
 from nodes import free_port, patience, wait_for
@@ -943,13 +943,11 @@ def test_events_of_a_moment_have_identifiers_of_their_own(
     one.departures.withdraw()
 
 
-@pytest.mark.skipif(bool(share.missing()), reason=share.missing())
+@pytest.mark.skipif(bool(shares.missing()), reason=shares.missing())
 def test_a_directory_of_copies_that_hangs_keeps_no_burst_from_leaving(
     service: Callable[..., Kept], tmp_path: Path
 ) -> None:
-    for name in ("served", "there"):
-        (tmp_path / name).mkdir()
-    made = share.Share(tmp_path / "served", tmp_path / "there")
+    made = shares.Share(tmp_path / "served", tmp_path / "there")
     try:
         one = service(voevent_dir=str(tmp_path / "there"))
         first = one.announced(recent())
