@@ -7,73 +7,39 @@ same, but Python cannot sleep with the version that distributions have.)
 from __future__ import annotations
 
 import shutil
-import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-OFFSET = "DARC_TEST_CLOCK"
-SOURCE = """\
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/time.h>
-#include <time.h>
+_SOURCE = Path(__file__).with_name("stepped_clock.c")
 
-static volatile const long *offset; /* s */
 
-__attribute__((constructor)) static void find(void) {
-    const char *path = getenv("DARC_TEST_CLOCK");
-    int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    if (file < 0) return;
-    void *found = mmap(NULL, sizeof(long), PROT_READ, MAP_SHARED, file, 0);
-    if (found != MAP_FAILED) offset = found;
-}
-
-int clock_gettime(clockid_t clock, struct timespec *moment) {
-    static int (*real)(clockid_t, struct timespec *);
-    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
-    int result = real(clock, moment);
-    if (clock == CLOCK_REALTIME && result == 0 && offset) moment->tv_sec += *offset;
-    return result;
-}
-
-int gettimeofday(struct timeval *moment, void *zone) {
-    struct timespec now;
-    int result = clock_gettime(CLOCK_REALTIME, &now);
-    moment->tv_sec = now.tv_sec;
-    moment->tv_usec = now.tv_nsec / 1000;
-    return result;
-}
-
-time_t time(time_t *moment) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    if (moment) *moment = now.tv_sec;
-    return now.tv_sec;
-}
-"""
+def missing() -> str:
+    """Why no clock can be set on this machine; empty: one can."""
+    return "" if shutil.which("cc") else "no C compiler (cc), which a node's clock needs"
 
 
 class SetClock:
-    """The clock of all processes that have its environment."""
+    """The clock of all processes that have its environment.
+
+    :param directory: for its files
+    """
 
     def __init__(self, directory: Path) -> None:
-        compiler = shutil.which("cc")
-        if compiler is None:
-            pytest.skip("no C compiler: no clock can be set for a node alone")
+        if missing():
+            pytest.skip(missing())
         self._path = directory / "clock"
-        self.set(0)
-        source, library = directory / "clock.c", directory / "clock.so"
-        source.write_text(SOURCE)
-        command = [compiler, "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"]
+        self.set(0.0)
+        library = directory / "stepped_clock.so"
+        command = ["cc", "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", library, _SOURCE]
         subprocess.run(command, check=True, timeout=60)
-        self.environment = {"LD_PRELOAD": str(library), OFFSET: str(self._path)}
+        self.environment = {"LD_PRELOAD": str(library), "STEPPED_CLOCK": str(self._path)}
 
-    def set(self, ahead: int) -> None:
+    def set(self, ahead: float) -> None:
         """Have it so many seconds ahead of the machine's."""
-        with self._path.open("r+b" if self._path.exists() else "wb") as file:
-            file.write(struct.pack("l", ahead))
+        data = round(ahead * 1e9).to_bytes(8, sys.byteorder, signed=True)
+        # In place, as it is mapped; eight bytes at once.
+        with self._path.open("r+b" if self._path.exists() else "wb", buffering=0) as file:
+            file.write(data)

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import clocks
 import psutil
 import shares
-from faults import clock, disk, second_machine
+from faults import disk, second_machine
 from faults.fault_plan import Kind
 from nodes import Node, wait_for
 
@@ -27,7 +28,7 @@ def unavailable() -> dict[Kind, str]:
     """What cannot be done to a node on this machine, and why."""
     reasons = {
         Kind.POWER_LOSS: disk.missing(),
-        Kind.CLOCK_STEP: clock.missing(),
+        Kind.CLOCK_STEP: clocks.missing(),
         Kind.SHARE_HANGS: shares.missing(),
         Kind.SECOND_MACHINE: second_machine.missing(),
     }
@@ -49,7 +50,7 @@ class Machine:
         self._opened.callback(shutil.rmtree, self.node.home, ignore_errors=True)
         self._disk: disk.Disk | None = None
         self._share: shares.Share | None = None
-        self.clock: clock.Clock | None = None
+        self._clock: clocks.SetClock | None = None
         try:
             self._set_up()
         except BaseException:
@@ -69,10 +70,11 @@ class Machine:
             served.mkdir()
             self._share = shares.Share(served, self.share_directory)
             self._opened.callback(self._share.stop)
-        if not clock.missing():
-            self.clock = clock.Clock()
-            self._opened.callback(self.clock.close)
-            self.node.environment.update(self.clock.environment)
+        if not clocks.missing():
+            directory = Path(tempfile.mkdtemp(prefix="darc-clock-"))
+            self._opened.callback(shutil.rmtree, directory)
+            self._clock = clocks.SetClock(directory)
+            self.node.environment.update(self._clock.environment)
         logs = {
             name: {"log_file": str(self.log(name))} for name in LOG_FILES if name != "darc_master"
         }
@@ -144,7 +146,7 @@ class Machine:
 
     def step_clock(self, seconds: float, duration: float) -> None:
         """The node's clock is set, and set right after a while (s)."""
-        assert self.clock
-        self.clock.step(seconds)
+        assert self._clock
+        self._clock.set(seconds)
         time.sleep(duration)
-        self.clock.step(0.0)
+        self._clock.set(0.0)
