@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import base64
+import http.server
 import os
 import shutil
+import threading
 from collections.abc import Iterator
-from functools import cache
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import made_up
 import pytest
+from axe_core_python.selenium import Axe
 from msgspec import Struct
 from nodes import wait_for
 
 from darc.monitor.cluster_watch import ClusterStatus
-from darc.monitor.findings import RuleContext
 from darc.monitor.page.live_page import LivePages
 from darc.monitor.page.page_server import StatusServer
 from darc.monitor.page.render_page import Renderer
@@ -44,15 +47,31 @@ def renderer(results: str = "", web_dir: Path | None = None) -> Renderer:
 
 def made_live(
     cluster: ClusterStatus,
-    context: RuleContext = made_up.CONTEXT,
     interval: float = 10.0,
     results: str = "",
     web_dir: Path | None = None,
 ) -> LivePages:
     """What is served of a cluster."""
     live = LivePages(renderer(results, web_dir), interval)
-    live.publish(cluster, find_problems(cluster, context))
+    live.publish(cluster, find_problems(cluster, made_up.CONTEXT))
     return live
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def files(directory: Path) -> Iterator[str]:
+    """A web server that knows nothing of DARC."""
+    handler = partial(_Quiet, directory=str(directory))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
 
 
 class Site(Struct):
@@ -110,6 +129,16 @@ class Browser(Struct):
     def attribute(self, selector: str, name: str) -> str:
         script = "return document.querySelector(arguments[0])?.getAttribute(arguments[1]) ?? ''"
         return str(self.run(script, selector, name))
+
+    def serious(self) -> list[tuple[str, str]]:
+        """What axe has found wrong with the page, and is serious."""
+        found = Axe().run(self.driver)["violations"]
+        return [
+            (one["id"], node["html"][:200])
+            for one in found
+            if one["impact"] in ("serious", "critical")
+            for node in one["nodes"]
+        ]
 
     def complaints(self) -> list[str]:
         """What the browser has found wrong with the page."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import http.server
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import made_up
 import pytest
-from axe_core_python.selenium import Axe
-from browsing import Browser, Site, made_live
+from browsing import Browser, Site, files, made_live
 from msgspec.structs import replace
 from nodes import wait_for as wait_for_seconds
 
@@ -59,22 +55,12 @@ def test_axe_finds_nothing_serious(
     site = make_site(made_up.few(now))
     browser.show(site.server.url, *SIZES[size], scheme)
     wait_for(lambda: "live" in browser.text("#link"))
-    assert serious(browser) == []
+    assert browser.serious() == []
     browser.one("#n-arts003" if size == "phone" else CELL).click()
     wait_for(lambda: browser.text("#details .inside"))
-    assert serious(browser) == []
+    assert browser.serious() == []
     browser.show(f"{site.server.url}nodes/arts003.html", *SIZES[size], scheme)
-    assert serious(browser) == []
-
-
-def serious(browser: Browser) -> list[tuple[str, str]]:
-    found = Axe().run(browser.driver)["violations"]
-    return [
-        (one["id"], node["html"][:200])
-        for one in found
-        if one["impact"] in ("serious", "critical")
-        for node in one["nodes"]
-    ]
+    assert browser.serious() == []
 
 
 @pytest.mark.parametrize("made", [made_up.healthy, made_up.troubled])
@@ -362,23 +348,6 @@ def evil(now: float) -> ClusterStatus:
         made_up.silent(f"x{EVIL}", EVIL, now),
         now=now,
     )
-
-
-@contextmanager
-def files(live_site: Path) -> Iterator[str]:
-    """A web server that knows nothing of DARC."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    handler = partial(Quiet, directory=str(live_site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
 
 
 def test_files_behind_any_web_server(browser: Browser, tmp_path: Path, now: float) -> None:

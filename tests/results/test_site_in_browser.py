@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_core_python.selenium import Axe
-from browsing import Browser
+from browsing import Browser, files
 from msgspec.structs import replace
 from selenium.webdriver.common.keys import Keys
 
@@ -21,11 +17,6 @@ from darc.model.results import ObservationResults
 SIZES = {"desktop": (1440, 900), "tablet": (820, 1180), "phone": (390, 844)}
 COLUMN = "return [...document.querySelectorAll('.candidates tbody tr:not([hidden]) [data-%s]')]"
 COLUMN += ".map((one) => Number(one.dataset.%s))"
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +38,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, made_results: ObservationResu
 
 @pytest.fixture(scope="module")
 def address(site: Path) -> Iterator[str]:
-    handler = functools.partial(_Quiet, directory=str(site))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with files(site) as url:
+        yield url
 
 
 PAGE = "20190518/2019-05-18-12%3A34%3A56.B1933%2B16/index.html"
@@ -64,16 +47,6 @@ PAGE = "20190518/2019-05-18-12%3A34%3A56.B1933%2B16/index.html"
 
 def column(browser: Browser, name: str) -> list[float]:
     return list(browser.run(COLUMN % (name, name)))
-
-
-def serious(browser: Browser) -> list[tuple[str, str]]:
-    found = Axe().run(browser.driver)["violations"]
-    return [
-        (one["id"], node["html"][:200])
-        for one in found
-        if one["impact"] in ("serious", "critical")
-        for node in one["nodes"]
-    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -90,7 +63,7 @@ def test_it_fits_and_axe_finds_nothing(
         browser.show(address + page, *SIZES[size], scheme)
         assert browser.run("return document.documentElement.scrollWidth") <= SIZES[size][0]
         assert browser.complaints() == []
-        assert serious(browser) == []
+        assert browser.serious() == []
         browser.screenshot(f"results-{name}-{size}-{scheme}")
 
 
@@ -177,7 +150,7 @@ def test_large_pictures(browser: Browser, address: str) -> None:
     assert browser.attribute("button.view", "aria-pressed") == "true"
     assert browser.run(width) > 2 * small
     browser.run("document.querySelector('#candidates').scrollIntoView()")
-    assert serious(browser) == []
+    assert browser.serious() == []
     browser.run(
         "const image = document.querySelector('.look img');"
         "return image.decode().then(() => image.naturalWidth)"
