@@ -12,7 +12,7 @@ from darc.delivery.outbox import DeliveryError, Outbox
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit
 from darc.runtime.clock import Since
-from darc.services.base.mails import MailingService
+from darc.services.base.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Chats:
     :param service: whose messages they are
     """
 
-    def __init__(self, service: MailingService) -> None:
+    def __init__(self, service: Service[Any]) -> None:
         self._service = service
         self._outboxes: dict[str, Outbox[ChatNote]] = {}  # by target
 

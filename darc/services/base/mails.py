@@ -7,15 +7,15 @@ import logging
 import mimetypes
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from darc.config.config import Config
 from darc.config.records import Struct, field
 from darc.delivery.outbox import DeliveryError, Outbox
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit
 from darc.runtime.clock import Since
 from darc.runtime.untrusted_files import NotRegularError, read_regular
+from darc.services.base.service import Service
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -64,15 +64,6 @@ class Mail(Struct, frozen=True):
         return cls(subject, text, tuple(to), tuple(map(Path, files)), Since.from_plain(since))
 
 
-class MailingService(Protocol):
-    """The service, as far as its e-mails need it."""
-
-    config: Config
-
-    def lost(self, kind: LossKind, what: str, why: str) -> None: ...
-    def commit(self, commit: Commit) -> None: ...
-
-
 class Mails:
     """Queue of e-mails, which are retried until the server accepts them.
 
@@ -84,7 +75,7 @@ class Mails:
     :param to: receivers; where there are any, what sending needs is loaded now
     """
 
-    def __init__(self, service: MailingService, to: Sequence[str]) -> None:
+    def __init__(self, service: Service[Any], to: Sequence[str]) -> None:
         if to:
             _mail()
         self._service = service

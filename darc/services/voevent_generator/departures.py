@@ -8,28 +8,25 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from darc.config.config import Config
 from darc.config.records import Struct, replace
 from darc.delivery.outbox import DeliveryError
 from darc.model.counters import TriggerOutcome
 from darc.model.event import Event, RoadName, RoadState, Tense
 from darc.model.trigger import Stages, Trigger
-from darc.node.losses import LossKind
 from darc.queues.messages import Commit
 from darc.runtime.clock import Since
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
 from darc.services.voevent_generator.alert_losses import given_up
+from darc.services.voevent_generator.announcing_service import AnnouncingService
 from darc.services.voevent_generator.composer import ComposedNotice
 from darc.services.voevent_generator.event_book import EventBook
 from darc.services.voevent_generator.event_report import road_report
 from darc.services.voevent_generator.pending_event import PENDING, PENDING_BEFORE, PendingEvent
 from darc.services.voevent_generator.road_senders import RoadSenders
 from darc.services.voevent_generator.roads import DISABLED, RoadOutcome, Roads
-from darc.services.voevent_generator.settings import VOEventGeneratorSettings
-from darc.services.voevent_generator.switches import WaySwitches
 from darc.services.voevent_generator.trial_trigger import is_trial
 
 log = logging.getLogger(__name__)
@@ -37,29 +34,6 @@ log = logging.getLogger(__name__)
 #: What became of notices is committed in parts of so many: thousands may have waited for a road
 #: that is switched off, and a commit has a limit.
 NOTED_AT_ONCE = 100
-
-
-class SendingService(Protocol):
-    """The service, as far as what leaves needs it."""
-
-    config: Config
-    settings: VOEventGeneratorSettings
-    ways: WaySwitches
-
-    @property
-    def send_events(self) -> bool: ...
-    @property
-    def may_leave(self) -> bool: ...
-    def commit(self, commit: Commit) -> None: ...
-    def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None: ...
-    def withdrawn_from(self, road: RoadName) -> None:
-        """Note that a road has missed a notice, which may have been a retraction."""
-
-    def cannot_be_told(self, identity: str, error: Exception) -> None:
-        """Count a notice that cannot be composed."""
-
-    def count_outcome(self, outcome: TriggerOutcome) -> None: ...
-    def note_latency(self, item: PendingEvent, sent_at: float, accepted_at: float) -> None: ...
 
 
 class Origin(Struct, frozen=True):
@@ -83,7 +57,7 @@ class Origin(Struct, frozen=True):
 class Departures:
     """What leaves by all roads."""
 
-    def __init__(self, service: SendingService) -> None:
+    def __init__(self, service: AnnouncingService) -> None:
         self._service = service
         self.book = EventBook()
         self.senders = RoadSenders(

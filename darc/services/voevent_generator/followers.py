@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Collection, Mapping
-from typing import Any, Protocol
+from typing import Any
 
-from darc.config.config import Config
 from darc.config.records import Struct, replace
 from darc.model.event import AlertType, Event, Tense
 from darc.model.finding import AlertOrder, BurstFinding, about_event
 from darc.model.notice import arrival_at_top
-from darc.node.losses import LossKind
 from darc.queues.client import QueuesGoneError
 from darc.queues.messages import Commit, ContentKind, QueueEntry, QueueError
 from darc.queues.plain_connection import unpack
@@ -21,11 +19,10 @@ from darc.runtime.log import about
 from darc.science.dispersion import delay
 from darc.services.base.trigger_consumer import TRIGGERS_UNUSABLE, has_findings
 from darc.services.voevent_generator.alert_losses import ORDER_NOT_SENT
+from darc.services.voevent_generator.announcing_service import AnnouncingService
 from darc.services.voevent_generator.composer import Composer
-from darc.services.voevent_generator.event_book import EventBook
 from darc.services.voevent_generator.event_life import HOLD, NextStep, decided, event_of, next_step
 from darc.services.voevent_generator.pending_event import PendingEvent
-from darc.services.voevent_generator.settings import VOEventGeneratorSettings
 
 log = logging.getLogger(__name__)
 
@@ -39,41 +36,6 @@ MOST_LATE = 1000
 PASS_SECONDS = 0.1
 #: Prefix of their keys in the memory of the service.
 LATE = "finding before its event "
-
-
-class EventPublisher(Protocol):
-    """The service, as far as what follows an event needs it."""
-
-    config: Config
-    settings: VOEventGeneratorSettings
-    send_updates: bool
-
-    @property
-    def send_events(self) -> bool: ...
-    @property
-    def book(self) -> EventBook: ...
-    def follow(
-        self, event: Event, kind: AlertType, by: str, reason: str, *, supervised: bool
-    ) -> tuple[Event, list[PendingEvent]] | None:
-        """Compose a further notice."""
-
-    def publish(
-        self,
-        entries: tuple[int, ...],
-        events: list[Event],
-        items: list[PendingEvent],
-        memory: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Commit and send."""
-
-    def announce_test(self, entry: int, order: AlertOrder) -> None:
-        """Send a test notice by all roads."""
-
-    def report(self, order: AlertOrder, event: Event) -> Event:
-        """Return an event that is to be reported, once it is published."""
-
-    def commit(self, commit: Commit) -> None: ...
-    def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None: ...
 
 
 class _NoEventError(Exception):
@@ -107,7 +69,7 @@ class Followers:
     They came after the triggers of their events, which may still be gathered.
     """
 
-    def __init__(self, service: EventPublisher) -> None:
+    def __init__(self, service: AnnouncingService) -> None:
         self._service = service
         self._waiting: deque[_WaitingEntry] = deque()
         self._late: dict[str, _LateFinding] = {}  # by key in the memory, the oldest first

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Protocol
 
 from darc.model.event import RoadName
-from darc.node.losses import LossKind
 from darc.runtime.log import about
 from darc.services.voevent_generator.alert_losses import NOTICE_LATE
+from darc.services.voevent_generator.announcing_service import AnnouncingService
 from darc.services.voevent_generator.pending_event import PendingEvent
 
 log = logging.getLogger(__name__)
 
 
-class CountingService(Protocol):
-    """The service, as far as its losses are counted here."""
-
-    def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None: ...
-
-
 class LateNotices:
     """Which notices of a service are late: nobody hears of a burst there."""
 
-    def __init__(self, service: CountingService) -> None:
+    def __init__(self, service: AnnouncingService) -> None:
         self._service = service
         self._said: frozenset[str] = frozenset()  # keys
 

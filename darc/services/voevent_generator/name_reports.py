@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
-from darc.config.config import Config
 from darc.config.records import replace
 from darc.delivery.credentials import CredentialsError
 from darc.delivery.outbox import DeliveryOutcome, Outbox
@@ -19,14 +18,13 @@ from darc.model.event import Event
 from darc.model.finding import AlertOrder
 from darc.model.name_report import LIVE, SANDBOX, NameReport, ReportState
 from darc.model.tns_report import TnsIds, internal_name, make_report
-from darc.node.losses import LossKind
 from darc.queues.messages import Commit
 from darc.runtime.clock import Since
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
 from darc.services.voevent_generator.alert_losses import REPORT_NOT_ANSWERED, REPORT_REFUSED
+from darc.services.voevent_generator.announcing_service import AnnouncingService
 from darc.services.voevent_generator.composer import Composer
-from darc.services.voevent_generator.event_book import EventBook
 from darc.services.voevent_generator.pending_report import (
     UNREADABLE,
     PendingReport,
@@ -35,8 +33,7 @@ from darc.services.voevent_generator.pending_report import (
 )
 from darc.services.voevent_generator.reportable import why_not_reported
 from darc.services.voevent_generator.reporting import Reporter, api_key, not_configured
-from darc.services.voevent_generator.settings import VOEventGeneratorSettings
-from darc.services.voevent_generator.switches import TNS, WaySwitches
+from darc.services.voevent_generator.switches import TNS
 
 log = logging.getLogger(__name__)
 
@@ -48,25 +45,10 @@ DISABLED = "reports are disabled; darc alerts enable tns"
 OFF = "sending is disabled"
 
 
-class ReportingService(Protocol):
-    """The service, as far as its reports need it."""
-
-    config: Config
-    settings: VOEventGeneratorSettings
-    ways: WaySwitches
-
-    @property
-    def may_leave(self) -> bool: ...
-    @property
-    def book(self) -> EventBook: ...
-    def commit(self, commit: Commit) -> None: ...
-    def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None: ...
-
-
 class NameReports:
     """Reports of a service. The service's loop alone changes them, but for attempts."""
 
-    def __init__(self, service: ReportingService) -> None:
+    def __init__(self, service: AnnouncingService) -> None:
         self._service = service
         self._reporter = Reporter(lambda: service.settings.tns, self._why_not)
         self._outbox: Outbox[PendingReport] | None = None  # with a thread, once there is a report

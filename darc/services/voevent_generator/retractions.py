@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Protocol
 
-from darc.config.config import Config
 from darc.config.records import replace
 from darc.model.event import Event, RoadName, Tense
-from darc.node.losses import LossKind
 from darc.runtime.log import about
 from darc.services.voevent_generator.alert_losses import NOTICE_INVALID, RETRACTION_OWED
+from darc.services.voevent_generator.announcing_service import AnnouncingService
 from darc.services.voevent_generator.composer import Composer
 from darc.services.voevent_generator.departures import Departures, Origin
-from darc.services.voevent_generator.event_book import EventBook
 from darc.services.voevent_generator.pending_event import PendingEvent
-from darc.services.voevent_generator.settings import VOEventGeneratorSettings
 
 log = logging.getLogger(__name__)
 
@@ -30,32 +26,12 @@ log = logging.getLogger(__name__)
 AT_ONCE = 20
 
 
-class RetractingService(Protocol):
-    """The service, as far as what is owed needs it."""
-
-    config: Config
-    settings: VOEventGeneratorSettings
-
-    @property
-    def book(self) -> EventBook: ...
-    @property
-    def departures(self) -> Departures: ...
-    def publish(
-        self, entries: tuple[int, ...], events: Sequence[Event], items: Sequence[PendingEvent]
-    ) -> None:
-        """Commit and send."""
-
-    def cannot_be_told(self, identity: str, error: Exception) -> None:
-        """Count a notice that cannot be composed."""
-
-    def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None: ...
-
-
 class Retractions:
     """Retractions of a service that some roads have missed."""
 
-    def __init__(self, service: RetractingService) -> None:
+    def __init__(self, service: AnnouncingService, departures: Departures) -> None:
         self._service = service
+        self._departures = departures
         self._in_use: frozenset[RoadName] = frozenset()
         self._owed: frozenset[str] = frozenset()  # ids of events, as far as that was said
         self._due: dict[str, None] = {}  # ids of events to be looked at, in order
@@ -70,8 +46,7 @@ class Retractions:
         Of much, a part at each pass: it has to be composed, and no burst is to wait for that.
         """
         self._note_owed()
-        departures = self._service.departures
-        now = frozenset(road for road in RoadName if departures.in_use(road))
+        now = frozenset(road for road in RoadName if self._departures.in_use(road))
         new, self._in_use = now - self._in_use, now
         if new:
             owed = (event for event in self._service.book if new & {*self._usable(event)})
@@ -115,8 +90,7 @@ class Retractions:
         return self._again(event)
 
     def _usable(self, event: Event) -> list[RoadName]:
-        departures = self._service.departures
-        return [road for road in event.owed_roads() if departures.usable(road, event.tense)]
+        return [road for road in event.owed_roads() if self._departures.usable(road, event.tense)]
 
     def _again(self, event: Event) -> tuple[Event, list[PendingEvent]]:
         """Compose a retraction again: of what is remembered, so that it is the same."""
@@ -135,7 +109,7 @@ class Retractions:
                 service.lost(NOTICE_INVALID, identity, made.invalid)
             now = time.time()
             origin = Origin.of(event.trigger, now, now)
-            made, items = service.departures.leaving(made, origin, self._usable(event))
+            made, items = self._departures.leaving(made, origin, self._usable(event))
             log.warning(
                 "event %s: its retraction leaves by %s, which had missed it",
                 event.id,

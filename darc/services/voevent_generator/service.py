@@ -38,7 +38,6 @@ from darc.services.voevent_generator.alert_losses import (
 )
 from darc.services.voevent_generator.composer import LIBRARIES, ComposedNotice, Composer
 from darc.services.voevent_generator.departures import Departures, Origin
-from darc.services.voevent_generator.event_book import EventBook
 from darc.services.voevent_generator.event_life import association_of
 from darc.services.voevent_generator.event_report import reported
 from darc.services.voevent_generator.followers import Followers
@@ -106,11 +105,11 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         self._list_problems: SimpleQueue[tuple[str, ...]] = SimpleQueue()  # as a thread found them
         self._copies = VOEventCopies()
         self.departures = Departures(self)
-        self._book = self.departures.book
+        self.book = self.departures.book  # the events that are remembered
         self._late = LateNotices(self)
         self._followers = Followers(self)
-        self._trials = RoadTrials(self)
-        self._retractions = Retractions(self)
+        self._trials = RoadTrials(self, self.departures)
+        self._retractions = Retractions(self, self.departures)
         self._reports = NameReports(self)
         # The libraries take more than 1 s to import, and 100 MB: imported in a thread, as the loop
         # must not block, and before an event waits, but not while sending is disabled.
@@ -161,7 +160,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         """
         left = {**TOLD_EVENTS}
         latest = []
-        for event in reversed(list(self._book)):
+        for event in reversed(list(self.book)):
             if left[event.tense] > 0:
                 left[event.tense] -= 1
                 latest.append(event)
@@ -171,7 +170,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
     @property
     def event_states(self) -> dict[str, str]:
         """The state of every event that is remembered, by id: see `Event.state`."""
-        return {event.id: event.state for event in self._book}
+        return {event.id: event.state for event in self.book}
 
     @property
     def roads(self) -> dict[str, dict[str, Any]]:
@@ -241,7 +240,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
                     told.append(one)
         fault_point("voevent_generator.before sending")
         memory = {key: item.to_plain() for key, item in pending.items()}
-        memory |= self._book.put(*(made.event for made in composed))
+        memory |= self.book.put(*(made.event for made in composed))
         commit(memory | self.note_pulses(told))
         self.departures.submit(pending.values())
 
@@ -265,16 +264,16 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         trigger, tense = one.trigger, _tense(one)
         error = measured_dm_error(trigger, self.config.instrument) or 0.0
         earlier = [event for event in others if event.tense is tense]
-        earlier += self._book.of_tense(tense)
-        retracted = {event.id for event in self._book if event.is_retracted}
+        earlier += self.book.of_tense(tense)
+        retracted = {event.id for event in self.book if event.is_retracted}
         association = association_of(trigger, error, earlier, retracted, self._listed)
         kind = AlertType.SUBSEQUENT if association else AlertType.INITIAL
         event = Event(event_id(trigger, tense), trigger, tense, time.time(), association)
-        if self._book.find(event.id):  # of a pulse that was sent so long ago that it is forgotten
+        if self.book.find(event.id):  # of a pulse that was sent so long ago that it is forgotten
             log.info("trigger %s not sent: it was, as %s", trigger.identity, event.id)
             self._outcomes[TriggerOutcome.ANNOUNCED_BEFORE] += 1
             return None
-        before = self._book.find(association.event_id) if association else None
+        before = self.book.find(association.event_id) if association else None
         made = self.composed(event, kind, SEARCH, earlier=before.first.ivorn if before else "")
         if made is None:
             self._outcomes[TriggerOutcome.CANNOT_BE_TOLD] += 1
@@ -364,11 +363,6 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         if not self._followers.take(entry):
             super().work(entry, observation)
 
-    @property
-    def book(self) -> EventBook:
-        """The events that are remembered."""
-        return self._book
-
     def announce_test(self, entry: int, order: AlertOrder) -> None:
         """Send a test notice by all roads that tests leave by."""
         self._trials.announce(entry, order)
@@ -392,7 +386,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         :param memory: what is remembered beside that
         """
         fault_point("voevent_generator.before following")
-        kept = {item.key: item.to_plain() for item in items} | self._book.put(*events)
+        kept = {item.key: item.to_plain() for item in items} | self.book.put(*events)
         kept |= {**(memory or {}), **self._reports.to_commit()}
         self.commit(Commit(completed=entries, memory=kept))
         self.departures.submit(items)
@@ -429,7 +423,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
             self._followers.follow()
         self._retractions.look()
         self._trials.look()
-        if expired := self._book.expired(self.settings.remember_for):
+        if expired := self.book.expired(self.settings.remember_for):
             self.commit(Commit(memory=expired))
 
     def withdraw(self) -> None:

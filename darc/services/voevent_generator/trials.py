@@ -8,22 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Protocol
 
-from darc.config.config import Config
 from darc.config.records import replace
 from darc.model.event import AlertType, Event, RoadName, RoadState, Tense, event_id
 from darc.model.finding import AlertOrder
-from darc.node.losses import LossKind
 from darc.queues.messages import Commit
 from darc.services.voevent_generator.alert_losses import TEST_NOT_ACKNOWLEDGED
-from darc.services.voevent_generator.composer import ComposedNotice
+from darc.services.voevent_generator.announcing_service import AnnouncingService
 from darc.services.voevent_generator.departures import Departures, Origin
-from darc.services.voevent_generator.event_book import EventBook
-from darc.services.voevent_generator.pending_event import PendingEvent
-from darc.services.voevent_generator.settings import VOEventGeneratorSettings
 from darc.services.voevent_generator.trial_trigger import is_trial, trial_trigger
 
 log = logging.getLogger(__name__)
@@ -66,44 +59,12 @@ def overdue(event: Event, limit: float, age: float) -> list[RoadName]:
     ]
 
 
-class TestingService(Protocol):
-    """The service, as far as its tests need it."""
-
-    config: Config
-    settings: VOEventGeneratorSettings
-
-    @property
-    def send_events(self) -> bool: ...
-    @property
-    def book(self) -> EventBook: ...
-    @property
-    def departures(self) -> Departures: ...
-    def composed(
-        self,
-        event: Event,
-        kind: AlertType,
-        by: str,
-        reason: str = "",
-        *,
-        supervised: bool = False,
-        earlier: str = "",
-    ) -> ComposedNotice | None:
-        """Compose a notice."""
-
-    def publish(
-        self, entries: tuple[int, ...], events: Sequence[Event], items: Sequence[PendingEvent]
-    ) -> None:
-        """Commit and send."""
-
-    def commit(self, commit: Commit) -> None: ...
-    def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None: ...
-
-
 class RoadTrials:
     """Test notices of a service."""
 
-    def __init__(self, service: TestingService) -> None:
+    def __init__(self, service: AnnouncingService, departures: Departures) -> None:
         self._service = service
+        self._departures = departures
         self._tried = 0.0  # Unix s; one that cannot be composed is of no event
 
     def _known(self) -> list[Event]:
@@ -131,7 +92,7 @@ class RoadTrials:
             service.commit(Commit(completed=entries))
             return
         origin = Origin.of(trigger, now, now)
-        made, items = service.departures.leaving(made, origin, tuple(RoadName))
+        made, items = self._departures.leaving(made, origin, tuple(RoadName))
         if not items:
             service.lost(TEST_NOT_ACKNOWLEDGED, event.id, NO_ROAD)
         service.publish(entries, [made.event], items)
