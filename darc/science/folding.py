@@ -10,7 +10,6 @@ sum over the square root of its count has variance 1 where there is no pulse.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -219,13 +218,11 @@ def usable_channels(means: Doubles, variances: Doubles) -> npt.NDArray[np.bool_]
     if alive.sum() < _NEIGHBOURS // 4:
         return alive
     logs = np.where(alive, np.log(np.where(alive, variances, 1.0)), np.nan)
-    padded = np.pad(logs, _NEIGHBOURS // 2, mode="reflect") if len(logs) > _NEIGHBOURS else None
-    if padded is None:
-        around = np.full(len(logs), np.nanmedian(logs))
-    else:
+    around = np.full(len(logs), np.nanmedian(logs))
+    if len(logs) > _NEIGHBOURS:
+        padded = np.pad(logs, _NEIGHBOURS // 2, mode="reflect")
         windows = np.lib.stride_tricks.sliding_window_view(padded, _NEIGHBOURS + 1)
         known = np.isfinite(windows).any(axis=1)
-        around = np.full(len(logs), np.nanmedian(logs))
         around[known] = np.nanmedian(windows[known], axis=1)
     residuals = np.where(alive, logs - around, 0.0)
     spread = 1.4826 * np.median(np.abs(residuals[alive]))
@@ -233,7 +230,6 @@ def usable_channels(means: Doubles, variances: Doubles) -> npt.NDArray[np.bool_]
     return good
 
 
-@dataclass(slots=True, eq=False)
 class Folder:
     """Folding of data in blocks.
 
@@ -245,27 +241,22 @@ class Folder:
     :raises ValueError: `n_bins` or `n_subbands` is less than 1
     """
 
-    model: PhaseModel
-    delays: Doubles
-    frequencies: Doubles
-    n_bins: int
-    n_subbands: int
-    _sums: Doubles = field(init=False, repr=False)
-    _counts: Integers = field(init=False, repr=False)
-    _squares: Doubles = field(init=False, repr=False)
-    _span: tuple[float, float] | None = field(init=False, default=None)
-    _done: list[tuple[Floats, Floats, float, float]] = field(init=False, default_factory=list)
-    _whole: Doubles = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.n_bins < 1 or self.n_subbands < 1:
-            raise ValueError(f"{self.n_bins} bins, {self.n_subbands} subbands")
-        n_channels = len(self.delays)
-        self.n_subbands = min(self.n_subbands, n_channels)
-        self._sums = np.zeros((n_channels, self.n_bins))
-        self._counts = np.zeros((n_channels, self.n_bins), np.int64)
+    def __init__(
+        self, model: PhaseModel, delays: Doubles, frequencies: Doubles, n_bins: int, n_subbands: int
+    ) -> None:
+        if n_bins < 1 or n_subbands < 1:
+            raise ValueError(f"{n_bins} bins, {n_subbands} subbands")
+        n_channels = len(delays)
+        self._model = model
+        self._delays = delays
+        self._frequencies = frequencies
+        self._n_subbands = min(n_subbands, n_channels)
+        self._sums = np.zeros((n_channels, n_bins))
+        self._counts = np.zeros((n_channels, n_bins), np.int64)
         self._squares = np.zeros(n_channels)
         self._whole = np.zeros((3, n_channels))
+        self._span: tuple[float, float] | None = None
+        self._done: list[tuple[Floats, Floats, float, float]] = []
 
     def add(self, data: Moments, times: Doubles) -> None:
         """Add samples to the current sub-integration.
@@ -273,11 +264,11 @@ class Folder:
         :param data: shape (n_samples, n_channels)
         :param times: middles of the samples, s since the very first sample, shape (n_samples,)
         """
-        turns = self.model.turns(times)
+        turns = self._model.turns(times)
         phases = np.floor((turns - np.floor(turns)) * _TURN).astype(np.int64)
         # The change of the period within a block moves a channel's delay by much less than a bin.
-        frequency = self.model.frequency(float(times[len(times) // 2]))
-        offsets = np.rint(self.delays * frequency * _TURN).astype(np.int64) & _MASK
+        frequency = self._model.frequency(float(times[len(times) // 2]))
+        offsets = np.rint(self._delays * frequency * _TURN).astype(np.int64) & _MASK
         add_folded(data, phases, offsets, self._sums, self._counts, self._squares)
         begin = float(times[0]) if self._span is None else self._span[0]
         self._span = begin, float(times[-1])
@@ -288,12 +279,12 @@ class Folder:
             return
         seen = np.stack([self._counts.sum(axis=1), self._sums.sum(axis=1), self._squares])
         self._whole += seen
-        order = np.argsort(self.frequencies, kind="stable")
+        order = np.argsort(self._frequencies, kind="stable")
         means, scale = _scales(seen, order)
         good = scale > 0
         sums = (self._sums - means[:, np.newaxis] * self._counts) * scale[:, np.newaxis]
         counts = self._counts * good[:, np.newaxis]
-        starts = channel_groups(len(means), self.n_subbands)[:-1]
+        starts = channel_groups(len(means), self._n_subbands)[:-1]
         self._done.append(
             (
                 np.add.reduceat(sums[order], starts).astype(np.float32),
@@ -316,8 +307,8 @@ class Folder:
         if not self._done:
             raise ValueError("no data to fold")
         sums, counts, times, used = zip(*self._done, strict=True)
-        starts = channel_groups(len(self.frequencies), self.n_subbands)
-        ordered = np.sort(self.frequencies)
+        starts = channel_groups(len(self._frequencies), self._n_subbands)
+        ordered = np.sort(self._frequencies)
         centres = [ordered[a:b].mean() for a, b in itertools.pairwise(starts)]
         return Folded(
             np.stack(sums),
@@ -325,7 +316,7 @@ class Folder:
             np.array(times),
             np.array(centres),
             float(np.mean(used)),
-            np.stack(_scales(self._whole, np.argsort(self.frequencies, kind="stable"))),
+            np.stack(_scales(self._whole, np.argsort(self._frequencies, kind="stable"))),
         )
 
 

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import math
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from darc.config.records import Struct
-
-#: Errors raised by reading a damaged file or one of another format.
-_UNREADABLE = (
-    AttributeError,
-    EOFError,
-    KeyError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 class GalaxyMap(Struct, frozen=True, eq=False):
@@ -90,5 +75,5 @@ def load_galaxy_map(path: str | Path) -> GalaxyMap:
                     model=str(arrays["model"]),
                     values=np.asarray(arrays["dm_max"], dtype=np.float32),
                 )
-        except _UNREADABLE as error:
+        except Exception as error:  # of many types, where it is damaged or of another format
             raise ValueError(f"{path} is not a map of the Milky Way's DM: {error}") from error

@@ -18,8 +18,6 @@ Columns = npt.NDArray[np.int64]
 #: end of the range of values.
 _LEVELS = 2.0
 
-#: Samples transposed at a time, so that they stay in the processor's cache.
-_BLOCK = 64
 #: Samples and channels of a tile that is transposed at once: a line of the cache of each.
 _TILE = 64
 
@@ -34,27 +32,8 @@ def never_outlying(data: Moments) -> float:
 
 
 @compiled
-def channel_rows(data: Moments, columns: Columns) -> npt.NDArray[np.float32]:
-    """Return selected channels, each as a row of its samples in time.
-
-    :param data: shape (n_samples, n_channels)
-    :param columns: indices of the channels, in the order wanted, shape (n,)
-    :return: shape (n, n_samples)
-    """
-    n_samples = data.shape[0]
-    rows = np.empty((columns.size, n_samples), np.float32)
-    for begin in range(0, n_samples, _BLOCK):
-        end = min(begin + _BLOCK, n_samples)
-        for number in range(columns.size):
-            column = columns[number]
-            for sample in range(begin, end):
-                rows[number, sample] = data[sample, column]
-    return rows
-
-
-@compiled
 def put_rows(data: Moments, columns: Columns, rows: npt.NDArray[Any]) -> None:
-    """Write selected channels, each to a row of its samples in time, of the type of the data.
+    """Write selected channels, each to a row of its samples in time.
 
     :param data: shape (n_samples, n_channels)
     :param columns: indices of the channels, in the order wanted, shape (n,)
@@ -67,6 +46,19 @@ def put_rows(data: Moments, columns: Columns, rows: npt.NDArray[Any]) -> None:
                 column = columns[number]
                 for sample in range(begin, end):
                     rows[number, sample] = data[sample, column]
+
+
+@compiled
+def channel_rows(data: Moments, columns: Columns) -> npt.NDArray[np.float32]:
+    """Return selected channels, each as a row of its samples in time.
+
+    :param data: shape (n_samples, n_channels)
+    :param columns: indices of the channels, in the order wanted, shape (n,)
+    :return: shape (n, n_samples)
+    """
+    rows = np.empty((columns.size, data.shape[0]), np.float32)
+    put_rows(data, columns, rows)
+    return rows
 
 
 @compiled

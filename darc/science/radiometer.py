@@ -6,20 +6,14 @@ Source of the radiometer equation: Lorimer & Kramer 2005, Handbook of Pulsar Ast
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeVar
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+from darc.science.dispersion import FloatOrArray
 
 #: J/K, exact in the SI.
 BOLTZMANN = 1.380649e-23
 
 #: W m-2 Hz-1.
 JANSKY = 1e-26
-
-#: A number or an array; the result is of the same kind.
-FloatOrArray = TypeVar("FloatOrArray", float, "npt.NDArray[np.float64]")
 
 
 def array_gain(diameter: float, efficiency: float, n_dishes: int) -> float:

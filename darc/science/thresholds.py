@@ -36,14 +36,3 @@ def passing(
         & (clusters["downsampling"] <= width_max)
         & (clusters["count"] <= count_max)
     )
-
-
-def strongest(clusters: Records) -> int:
-    """Return the index of the cluster of highest S/N; of equal ones, the first.
-
-    :param clusters: CLUSTER records, shape (n,)
-    :raises ValueError: ``clusters`` is empty
-    """
-    if not len(clusters):
-        raise ValueError("no clusters to take the strongest of")
-    return int(np.argmax(clusters["snr"]))

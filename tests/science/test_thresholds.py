@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darc.model.candidate import CLUSTER, Records
-from darc.science.thresholds import passing, strongest
+from darc.science.thresholds import passing
 
 
 def clusters(**columns: list[float]) -> Records:
@@ -56,12 +56,3 @@ def test_as_the_slow_version(rows, bounds):
         count_max=count_max,
     )
     assert mask.tolist() == expected
-
-
-def test_strongest_is_the_first_of_equals():
-    assert strongest(clusters(snr=[10, 12, 11, 12])) == 1
-
-
-def test_strongest_of_none():
-    with pytest.raises(ValueError, match="no clusters"):
-        strongest(np.empty(0, dtype=CLUSTER))

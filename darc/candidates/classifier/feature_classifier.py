@@ -6,8 +6,6 @@ they are known, of the extraction; the second is from those of the DM-time array
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,20 +23,6 @@ from darc.science.extraction_features import EXTRACTION_NAMES
 from darc.science.freq_time_features import FREQ_TIME_NAMES, freq_time_features
 
 Floats = npt.NDArray[np.float32]
-
-#: Errors raised by reading a damaged file or one of another format.
-_UNREADABLE = (
-    AttributeError,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 #: Prefixes of features, as some names occur in several groups.
 _OF_DM, _OF_EXTRACTION = "dm_time.", "extraction."
@@ -97,7 +81,7 @@ def load_features(path: Path | None) -> FeatureClassifier:
                 dm_time=_trees(arrays, "dm_time", DM_TIME_NAMES),
                 all=_trees(arrays, "all", ALL_NAMES) if "all.names" in arrays else None,
             )
-    except _UNREADABLE as error:
+    except Exception as error:  # of many types, where it is damaged or of another format
         raise ClassifierError(f"{path or shipped}: no classifier: {error}") from error
 
 

@@ -5,6 +5,7 @@ Each function returns why not, in words; an empty text where it does.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 
@@ -12,7 +13,6 @@ from darc.config.records import Struct
 from darc.model.outside_notice import OutsideNotice
 from darc.model.sources import Source, SourceList
 from darc.science.association import separation
-from darc.science.in_beam import nearest_beam
 from darc.services.alert_listener.settings import ANYWHERE, KNOWN_SOURCE, NoticeRule
 
 #: A trigger time this far ahead of our clock is an error of somebody's (s).
@@ -120,10 +120,8 @@ def beam_of(notice: OutsideNotice, field: Field) -> int | None:
     """Return the beam that a notice's position may lie in: the nearest one, or None."""
     if notice.position is None:
         return None
-    found = nearest_beam(notice.position, field.beams)
-    if found is None:
-        return None
-    number, distance = found
+    apart = [(separation(*notice.position, ra, dec), number) for number, ra, dec in field.beams]
+    distance, number = min(apart, default=(math.inf, 0))
     return number if distance <= field.radius + (notice.position_error or 0.0) else None
 
 

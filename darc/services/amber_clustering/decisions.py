@@ -22,7 +22,7 @@ from darc.model.trigger import Trigger
 from darc.science import clustering, dispersion, radiometer
 from darc.science.same_burst import Scales, of_brighter
 from darc.science.smearing import TOLERANCE
-from darc.science.thresholds import passing, strongest
+from darc.science.thresholds import passing
 
 IMPORTANCE = 0.1
 
@@ -55,9 +55,6 @@ class SearchLimits(Struct, frozen=True):
     snr_min: float = 0.0
     width_max: float = math.inf
     count_max: float = math.inf
-
-    def passed_by(self, clusters: Records) -> npt.NDArray[np.bool_]:
-        return passing(clusters, **asdict(self))
 
 
 class ClusterSearch(Struct, frozen=True):
@@ -289,7 +286,7 @@ class Decider:
         counts = np.bincount(clusters["dm_bin"], weights=clusters["count"])
         clusters["count"] = counts[clusters["dm_bin"]]
         clusters["window"] = window
-        clusters = clusters[limits.passed_by(clusters)]
+        clusters = clusters[passing(clusters, **asdict(limits))]
         if not len(clusters):
             return clusters
         if limits is found.search.lofar and found.search.source is None:
@@ -327,7 +324,7 @@ class Decider:
         ]
 
     def _strongest(self, passed: list[tuple[ClusterSearch, Records]]) -> Trigger | None:
-        best = [(search, found[strongest(found)]) for search, found in passed if len(found)]
+        best = [(search, found[np.argmax(found["snr"])]) for search, found in passed if len(found)]
         if not best:
             return None
         search, cluster = max(best, key=lambda item: float(item[1]["snr"]))
