@@ -48,7 +48,6 @@ from darc.trigger_files.number_lines import (
     Floats,
     NumberColumn,
     NumberLines,
-    TimeReference,
     make_records,
     time_reference,
     width_of_log2,
@@ -83,23 +82,17 @@ GULP_NOT_SPOOLED = LossKind(
 class DsaLines(NumberLines):
     """Reader of lines. The time is that of the MJD, good to 1 µs.
 
-    :param start: of the observation, Unix s
     :param claims: gets beam and search of each candidate
     :param state: result of :meth:`state`
     """
 
     def __init__(
-        self,
-        start: float,
-        first_beam: int,
-        reference: TimeReference,
-        claims: BeamClaims,
-        state: Mapping[str, Any] | None,
+        self, context: SourceContext, claims: BeamClaims, state: Mapping[str, Any] | None
     ) -> None:
         super().__init__(COLUMNS, N_COLUMNS)
-        self._start_mjd = mjd_of(start)
-        self._first_beam = first_beam
-        self._reference = reference
+        self._start_mjd = mjd_of(context.observation.start)
+        self._first_beam = context.settings.first_beam
+        self._reference = time_reference(context)
         self._claims = claims
         self._search = str((state or {}).get("search", ""))
 
@@ -201,10 +194,7 @@ class Dsa110Source(CandidateSource):
         return is_segment(name) if self._listens else super().accepts(name)
 
     def line_reader(self, path: Path, state: Mapping[str, Any] | None) -> LineReader:
-        context = self.context
-        reference = time_reference(context)
-        first = context.settings.first_beam
-        return DsaLines(context.observation.start, first, reference, self._claims, state)
+        return DsaLines(self.context, self._claims, state)
 
     # -- listening -----------------------------------------------------------------------------
 

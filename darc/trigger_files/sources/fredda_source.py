@@ -16,7 +16,6 @@ from darc.trigger_files.number_lines import (
     Floats,
     NumberColumn,
     NumberLines,
-    TimeReference,
     make_records,
     sample_times,
     time_reference,
@@ -46,28 +45,19 @@ class FreddaLines(NumberLines):
     The time is that of the MJD, where it is a time of the observation; else the seconds since the
     file's start, which is then that of the observation.
 
-    :param start: of the observation, Unix s
-    :param tsamp: sampling time (s)
     :param ahead: how much the clock of the MJDs is ahead of UTC (s)
     :param warn: gets what is odd: a word for its kind, and a text
     """
 
     def __init__(
-        self,
-        *,
-        start: float,
-        tsamp: float,
-        ahead: float,
-        first_beam: int,
-        reference: TimeReference,
-        warn: Callable[[str, str], None],
+        self, context: SourceContext, ahead: float, warn: Callable[[str, str], None]
     ) -> None:
         super().__init__(COLUMNS, len(HEADER))
-        self._start_mjd = mjd_of(start)
-        self._tsamp = tsamp
+        self._start_mjd = mjd_of(context.observation.start)
+        self._tsamp = context.observation.tsamp
+        self._first_beam = context.settings.first_beam
+        self._reference = time_reference(context)
         self._ahead = ahead
-        self._first_beam = first_beam
-        self._reference = reference
         self._warn = warn
 
     def is_header(self, line: bytes) -> bool:
@@ -121,14 +111,7 @@ class FreddaSource(CandidateSource):
                 self._said.add(kind)
                 self.happened.append(SourceEvent(text=f"{path}: {text}"))
 
-        return FreddaLines(
-            start=self.context.observation.start,
-            tsamp=self.context.observation.tsamp,
-            ahead=self._ahead,
-            first_beam=self.context.settings.first_beam,
-            reference=time_reference(self.context),
-            warn=warn,
-        )
+        return FreddaLines(self.context, self._ahead, warn)
 
 
 SOURCE = FreddaSource

@@ -29,7 +29,6 @@ from darc.trigger_files.number_lines import (
     Floats,
     NumberColumn,
     NumberLines,
-    TimeReference,
     make_records,
     sample_times,
     time_reference,
@@ -64,13 +63,8 @@ class HeimdallLines(NumberLines):
 
     The time is that of the sample's number, if the printed one agrees with it to its digits.
 
-    :param tsamp: sampling time (s)
     :param beam: of the file; None: it is in a column
-    :param beam_column: its index
-    :param first_beam: number of the first beam
     :param offset: start of the file since that of the observation (s)
-    :param times_from: `OBSERVATION` or `FILE`, where the first line leaves that open
-    :param reference: of its times
     :param note: gets the last time of each part that is read, and the first of the file (s); None:
         it does not count from the observation, or is not known
     :param differs: is called when the first line shows that times count from the other one
@@ -79,20 +73,18 @@ class HeimdallLines(NumberLines):
 
     def __init__(
         self,
+        context: SourceContext,
         *,
-        tsamp: float,
         beam: int | None,
-        beam_column: int,
-        first_beam: int,
         offset: float,
-        times_from: str,
-        reference: TimeReference,
         note: Callable[[float, float | None], None],
         differs: Callable[[], None],
         state: Mapping[str, Any] | None,
     ) -> None:
-        self._tsamp = tsamp
-        self._times_from = times_from
+        self._tsamp = context.observation.tsamp
+        self._first_beam = context.settings.first_beam
+        self._reference = time_reference(context)
+        self._times_from = context.settings.times_from  # where the first line leaves that open
         self._note = note
         self._differs = differs
         # Empty: no line has come. An earlier version read all files so, and has said nothing.
@@ -100,11 +92,9 @@ class HeimdallLines(NumberLines):
         # Of the file, also where an earlier process has read its beginning; None: not known.
         self._first: float | None = None if state is None else state.get("first time")
         self._beam = beam
-        self._first_beam = first_beam
         self._offset = offset
-        self._reference = reference
-        of_beam = () if beam is not None else (NumberColumn("beam", beam_column, whole=True),)
-        super().__init__((*COLUMNS, *of_beam), N_COLUMNS)
+        column = NumberColumn("beam", context.settings.beam_column - 1, whole=True)
+        super().__init__(COLUMNS if beam is not None else (*COLUMNS, column), N_COLUMNS)
 
     def candidates(self, values: dict[str, Floats]) -> Records:
         time = sample_times(values["sample"], values["time"], self._tsamp)
@@ -182,13 +172,9 @@ class HeimdallSource(CandidateSource):
         elif settings.beam_from == "none":
             beam = settings.first_beam
         return HeimdallLines(
-            tsamp=self.context.observation.tsamp,
+            self.context,
             beam=beam,
-            beam_column=settings.beam_column - 1,
-            first_beam=settings.first_beam,
             offset=file_offset(path.name, self.context.observation.start) or 0.0,
-            times_from=settings.times_from,
-            reference=time_reference(self.context),
             note=self._noting(beam, path.name),
             differs=lambda: self._tell_of_times(path.name),
             state=state,
