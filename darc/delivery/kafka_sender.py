@@ -159,7 +159,7 @@ class KafkaSender:
             if not answers:
                 time.sleep(min(POLL_SECONDS, FIRST_POLL_SECONDS + elapsed / 20))
         if not answers:
-            self._drop()
+            self.close()
             raise DeliveryError(self._told(f"not acknowledged within {self.client.timeout:g} s"))
         if answers[0] is not None:
             raise self._failure(answers[0])
@@ -179,8 +179,12 @@ class KafkaSender:
             raise DeliveryError(self._told(f"{why}{more}")) from None
 
     def close(self) -> None:
-        """Give up the connection, and what waits in it."""
-        self._drop()
+        """Give up the connection, and what waits in it; another is made when it is needed."""
+        with self._lock:
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.purge(in_queue=True, in_flight=True, blocking=False)
+            producer.poll(0)
 
     # -- the producer ----------------------------------------------------------------------------
 
@@ -205,13 +209,6 @@ class KafkaSender:
             raise DeliveryError(str(error)) from None
         return producer
 
-    def _drop(self) -> None:
-        with self._lock:
-            producer, self._producer = self._producer, None
-        if producer is not None:
-            producer.purge(in_queue=True, in_flight=True, blocking=False)
-            producer.poll(0)
-
     def _note_error(self, error: Any) -> None:
         self._last_error = error.str()
 
@@ -221,7 +218,7 @@ class KafkaSender:
         if not isinstance(error, library.KafkaError):
             return DeliveryError(self._told(str(error)))
         if error.fatal():
-            self._drop()
+            self.close()
         code = error.code()
         why = error.str()
         if code in (library.KafkaError._MSG_TIMED_OUT, library.KafkaError._TRANSPORT):

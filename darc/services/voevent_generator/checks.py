@@ -61,9 +61,9 @@ def _kafka_credentials(
 def _topics(
     road: KafkaRoadSettings, say: Callable[[str, str], CheckResult]
 ) -> Iterator[CheckResult]:
-    where = road.client.get("bootstrap.servers") or f"kafka.{road.domain}"
     path = Path(road.credentials) if road.credentials else None
-    sender = KafkaSender(KafkaClient(road.domain, ANSWER_SECONDS, road.client, path))
+    client = KafkaClient(road.domain, ANSWER_SECONDS, road.client, path)
+    sender = KafkaSender(client)
     try:
         known = sender.topics()
     except DeliveryError as error:
@@ -76,9 +76,9 @@ def _topics(
         if topic is None:
             continue
         if topic in known:
-            yield good(f"{where} knows topic {topic}")
+            yield good(f"{client.where} knows topic {topic}")
         else:
-            what = f"{where} knows no topic {topic}, or these credentials may not see it"
+            what = f"{client.where} knows no topic {topic}, or these credentials may not see it"
             yield say(what, f"have it created, or set {_SERVICE}.kafka.{key}")
 
 
