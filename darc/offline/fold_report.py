@@ -203,9 +203,7 @@ def recorded_text(path: Path, telescope: str) -> str:
     :raises OSError: the file cannot be read
     """
     with open_data_file(path) as file:
-        header = file.header
-    low = header.f_lowest - header.channel_width / 2
-    high = low + header.channel_width * header.nchans
+        header, low, high = file.header, file.band.f_low, file.band.f_high
     lines = [printed(telescope or header.telescope or "telescope not known")]
     lines += [f"sampling       {sampling(header.tsamp)}"]
     lines += [f"band           {low:.7g}\N{EN DASH}{high:.7g} MHz, {header.nchans} channels"]

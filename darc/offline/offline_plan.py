@@ -42,6 +42,7 @@ def plan(
         data_directory=config.instrument.data_directory,
         data_files=config.instrument.data_files,
         data_by_header=config.instrument.data_start == "header",
+        data_tsamp=config.instrument.data_tsamp,
     )
     tasks: list[OfflineTask] = []
     problems: list[str] = []

@@ -21,6 +21,7 @@ from darc.model.sources import Source
 
 if TYPE_CHECKING:
     from darc.candidates.cluster_boxes import ClusterBoxes
+    from darc.candidates.pool_jobs import BeamFiles
     from darc.data_files.data_source import DataSource
     from darc.offline.fold_file import FoldedPulsar
 
@@ -37,6 +38,7 @@ class TaskLocation(Struct, frozen=True):
     :param telescope: name; empty: unknown
     :param data_directory: see :class:`darc.config.instrument.Instrument`, as for data_files
     :param data_by_header: files begin when their headers say (`data_start`)
+    :param data_tsamp: sampling time of the files, s; None: that of the observation
     """
 
     observation: Observation
@@ -47,6 +49,7 @@ class TaskLocation(Struct, frozen=True):
     data_directory: str = "filterbank"
     data_files: tuple[str, ...] = DATA_FILES
     data_by_header: bool = True
+    data_tsamp: float | None = None
 
     @property
     def beam(self) -> int:
@@ -63,6 +66,21 @@ class TaskLocation(Struct, frozen=True):
         """Directory of the data files."""
         return Path(self.observation.output_dir) / self.data_directory
 
+    def files(self) -> BeamFiles:
+        """Return where the beam's data are."""
+        from darc.candidates.file_clock import DataTimes  # noqa: PLC0415 - numpy
+        from darc.candidates.pool_jobs import BeamFiles  # noqa: PLC0415
+
+        observation = self.observation
+        span = observation.start, observation.end
+        return BeamFiles(
+            self.directory,
+            self.beam,
+            observation.ntabs,
+            patterns=self.data_files,
+            times=DataTimes(self.data_by_header, self.data_tsamp, span),
+        )
+
     def quiet_sources(self, n_tabs: int | None = None) -> list[DataSource]:
         """Return the data of the TABs, when their files have stopped growing.
 
@@ -70,22 +88,12 @@ class TaskLocation(Struct, frozen=True):
         :raises ValueError: they still grow after a limit
         """
         from darc.data_files.data_source import paths_of  # noqa: PLC0415 - numpy
-        from darc.data_files.files_of_observation import of_observation  # noqa: PLC0415
-        from darc.data_files.filterbank_paths import data_sources  # noqa: PLC0415
         from darc.offline.file_stream import wait_until_quiet  # noqa: PLC0415
 
-        def found() -> list[DataSource]:
-            tabs = self.observation.ntabs
-            sources = data_sources(self.directory, self.beam, tabs, self.data_files)[:n_tabs]
-            if not self.data_by_header:
-                return sources
-            span = self.observation.start, self.observation.end
-            return [of_observation(source, *span) for source in sources]
-
-        files = [path for source in found() for path in paths_of(source)]
-        wait_until_quiet(files)
+        files = self.files()
+        wait_until_quiet(path for source in files.paths()[:n_tabs] for path in paths_of(source))
         # A file may have been begun meanwhile.
-        return found()
+        return files.paths()[:n_tabs]
 
     def base(self, what: str) -> Path:
         """Return the path of results, without a suffix; its directory is created."""
@@ -290,7 +298,6 @@ class RepeaterTask(OfflineTask, Struct, frozen=True):
 
     def work(self) -> list[str]:
         from darc.candidates.observation_inputs import beam_table, mask_file  # noqa: PLC0415
-        from darc.candidates.pool_jobs import BeamFiles  # noqa: PLC0415
         from darc.offline import repeaters  # noqa: PLC0415 - numba, matplotlib
         from darc.offline.file_stream import wait_until_quiet  # noqa: PLC0415
 
@@ -327,9 +334,7 @@ class RepeaterTask(OfflineTask, Struct, frozen=True):
             observation.task_id,
             self.source.name,
             pulses,
-            files=BeamFiles(
-                place.directory, place.beam, observation.ntabs, patterns=place.data_files
-            ),
+            files=place.files(),
             tabs=tabs,
             settings=self.processing,
             mask=mask_file(observation, self.processing),

@@ -6,25 +6,25 @@ prepfold_utils.c.
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 import re
 import signal
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from darc.config.records import Struct
 from darc.offline.fold_file import N_SUBBANDS, N_SUBINTS
+from darc.runtime.end_with_parent import end_with
 from darc.science.folding import Doubles
 from darc.science.profile import Peak, profile_peak
 
 _LINE = re.compile(r"#\s*([^=<]+?)\s*[=<]\s*(.*)")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-_PR_SET_PDEATHSIG = 1
 _OUTPUT_SHOWN = 300  # characters
 
 
@@ -113,7 +113,7 @@ def _run(command: list[str], work: Path, time_limit: float) -> None:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - single-threaded
+                preexec_fn=partial(end_with, os.getpid()),  # noqa: PLW1509 - single-threaded
             )
         except OSError as error:
             raise PrepfoldError(f"{command[0]} does not start: {error}") from error
@@ -137,10 +137,6 @@ def _group_lives(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def parse_bestprof(text: str, name: str) -> tuple[float, float, float, float, Peak, Doubles]:

@@ -85,5 +85,4 @@ def _searchable(file: DataFile) -> tuple[Floats, Band, float]:
         spread = float(row.std())
         np.divide(row, spread if spread > 0 else 1.0, out=row)
     width = header.channel_width * header.nchans / n_rows
-    low = header.f_lowest - header.channel_width / 2
-    return rows, Band(low + width / 2, width, n_rows), header.tsamp * factor
+    return rows, Band(file.band.f_low + width / 2, width, n_rows), header.tsamp * factor

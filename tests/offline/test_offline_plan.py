@@ -68,3 +68,13 @@ def test_a_table_that_is_missing_is_said_and_the_rest_done(observation: Observat
     tasks, problems = plan(observation, settings, config)
     assert not tasks
     assert "/none/pulsars.yaml" in problems[0]
+
+
+def test_files_are_taken_as_the_instrument_says(observation: Observation) -> None:
+    config = load_config()
+    instrument = replace(config.instrument, data_start="observation", data_tsamp=1e-3)
+    config = replace(config, instrument=instrument)
+    tasks, _ = plan(observation, config.offline_processing, config)
+    times = tasks[0].place.files().times
+    assert (times.by_header, times.tsamp) == (False, 1e-3)
+    assert times.span == (observation.start, observation.end)
