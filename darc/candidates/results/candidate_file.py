@@ -65,16 +65,6 @@ class StoredCandidate(Struct, frozen=True, eq=False):
     band: FrequencyRange | None
 
 
-class CandidateRank(Struct, frozen=True):
-    """Sort key of candidates: the most probable first, then by S/N."""
-
-    probability: float
-    snr: float
-
-    def __lt__(self, other: CandidateRank) -> bool:
-        return (self.probability, self.snr) > (other.probability, other.snr)
-
-
 #: Pattern of the names of candidate files.
 CANDIDATE_FILES = "TOA*_DM*_DS*_SNR*.hdf5"
 
@@ -239,14 +229,14 @@ def read_cb(path: Path) -> int:
         return reader.whole("cb")
 
 
-def read_rank(path: Path) -> CandidateRank:
-    """Read the sort key of a candidate, without the arrays.
+def read_rank(path: Path) -> tuple[float, float]:
+    """Read probability and S/N of a candidate, without the arrays.
 
     :raises CandidateFileError: the file is not a candidate file, or incomplete
     :raises OSError: the file cannot be read
     """
     with _CandidateReader(path) as reader:
-        return CandidateRank(reader.number("prob_freqtime"), reader.number("snr"))
+        return reader.number("prob_freqtime"), reader.number("snr")
 
 
 class _CandidateReader:

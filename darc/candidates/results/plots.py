@@ -14,7 +14,6 @@ from matplotlib.backends.backend_pdf import PdfPages
 
 from darc.candidates.results.candidate_file import (
     CandidateFileError,
-    CandidateRank,
     StoredCandidate,
     read_rank,
     read_stored,
@@ -62,7 +61,7 @@ def write_plots(
         ]
         for begin in range(0, len(ranked), per_page):
             group = []
-            for _, file in ranked[begin : begin + per_page]:
+            for file in ranked[begin : begin + per_page]:
                 stored = _read(file, left_out)
                 if stored is not None:
                     group.append((stored, drawn(stored.candidate, sizes)))
@@ -77,16 +76,17 @@ def write_plots(
     return left_out
 
 
-def _ranked(candidates: Sequence[Path]) -> tuple[list[tuple[CandidateRank, Path]], list[str]]:
-    ranked: list[tuple[CandidateRank, Path]] = []
+def _ranked(candidates: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Return the files that can be read, the most probable first, then by S/N; and the others."""
+    ranked: list[tuple[float, float, str, Path]] = []
     left_out: list[str] = []
     for file in candidates:
         try:
-            ranked.append((read_rank(file), file))
+            probability, snr = read_rank(file)
+            ranked.append((-probability, -snr, file.name, file))
         except (CandidateFileError, OSError) as error:
             left_out.append(str(error))
-    ranked.sort(key=lambda entry: (entry[0], entry[1].name))
-    return ranked, left_out
+    return [file for *_, file in sorted(ranked)], left_out
 
 
 def _read(file: Path, left_out: list[str]) -> StoredCandidate | None:
