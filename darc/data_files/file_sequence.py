@@ -52,17 +52,14 @@ class FileSequence(DataFile):
 
     @property
     def source(self) -> DataSource:
-        """What was opened, to be opened again elsewhere."""
         return source_of([file.path for file in self._files])
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the samples that `read` returns."""
         return np.result_type(*(file.dtype for file in self._files))
 
     @property
     def highest(self) -> float:
-        """Largest value of a sample, at which values are clipped; infinite for floats."""
         return max(file.highest for file in self._files)
 
     def n_samples(self) -> int:

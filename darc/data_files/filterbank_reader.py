@@ -95,7 +95,6 @@ class Filterbank(HeaderAndSamples):
         os.posix_fadvise(self._file.fileno(), begin, length, os.POSIX_FADV_WILLNEED)
 
     def error(self, text: str) -> FilterbankError:
-        """Return an error that names the file."""
         return FilterbankError(f"{self.path}: {text}")
 
     def _map(self, start: int, count: int) -> npt.NDArray[np.uint8]:

@@ -24,18 +24,15 @@ class HeaderAndSamples(DataFile):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the samples that `read` returns."""
         return dtype_of_sum(self.header.dtype, len(self.ifs))
 
     @property
     def highest(self) -> float:
-        """Largest value of a sample, at which values are clipped; infinite for floats."""
         if self.header.dtype.kind == "f":
             return math.inf
         return float(2 ** (self.header.nbits - self.header.signed) - 1) * len(self.ifs)
 
     def n_samples(self) -> int:
-        """Return the number of whole time samples that are on disk now."""
         return self._size() // self.header.bytes_per_sample
 
     def remarks(self) -> list[str]:

@@ -85,7 +85,6 @@ class Psrfits(DataFile):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the samples that `read` returns."""
         return dtype_of_sum(self._dtype, len(self.ifs))
 
     @property

@@ -30,17 +30,14 @@ class TranslatedHeader(FilterbankHeader, Struct, frozen=True, kw_only=True):
 
     @property
     def arrival_reference(self) -> ArrivalReference:
-        """Reference of arrival times and widths; times count from the first sample."""
         return replace(super().arrival_reference, start=self.start, telescope=self.telescope)
 
     @property
     def telescope(self) -> str:
-        """Name of the telescope; empty if unknown."""
         return NAMES.get(self.telescope_id or 0, self.telescope_name)
 
     @property
     def position(self) -> tuple[float, float, float] | None:
-        """Position of the telescope, ITRF, m; None if unknown."""
         if self.antenna is not None:
             radius = sum(value**2 for value in self.antenna) ** 0.5
             if _RADII[0] < radius < _RADII[1]:

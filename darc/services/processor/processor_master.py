@@ -313,7 +313,3 @@ def publication_of(
         more_maps=tuple(map(Path, config.of(AmberClusteringSettings).galaxy_maps_shown)),
         matching=match_settings(config.of(AmberClusteringSettings).match_files, config.instrument),
     )
-
-
-if __name__ == "__main__":
-    ProcessorMasterManager.main()
