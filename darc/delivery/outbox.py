@@ -60,15 +60,11 @@ class DeliveryOutcome(Struct, frozen=True):
 class PendingItem(Struct, frozen=True):
     """An undelivered item.
 
-    :param since: time of submission, Unix s
-    :param next_try: time of the next attempt, Unix s
     :param error: error of the last attempt; empty if none was made
     """
 
     key: str
     attempts: int
-    since: float
-    next_try: float
     error: str
 
 
@@ -88,7 +84,6 @@ class Clock:
 class _Held(Struct, Generic[T], eq=False):
     key: str
     item: T
-    since: float  # Unix s
     give_up_at: float  # monotonic s, likewise below
     began: float
     due: float
@@ -160,9 +155,7 @@ class Outbox(Generic[T]):
             if held and held.withdrawn:  # during its attempt: it is pending again
                 held.item, held.give_up_at, held.withdrawn = item, give_up_at, False
             elif not held and all(outcome.key != key for outcome in self._outcomes):
-                self._held[key] = _Held(
-                    key, item, self._clock.unix(), give_up_at, now, now, self._first_delay
-                )
+                self._held[key] = _Held(key, item, give_up_at, now, now, self._first_delay)
                 self._changed.notify()
 
     def withdraw(self) -> list[str]:
@@ -200,9 +193,8 @@ class Outbox(Generic[T]):
     def waiting(self) -> tuple[PendingItem, ...]:
         """Return the undelivered items in order of their next attempt; one may be in progress."""
         with self._changed:
-            unix_origin = self._clock.unix() - self._clock.monotonic()
             return tuple(
-                PendingItem(held.key, held.attempts, held.since, unix_origin + held.due, held.error)
+                PendingItem(held.key, held.attempts, held.error)
                 for held in sorted(self._held.values(), key=lambda held: held.due)
             )
 
