@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -132,11 +132,15 @@ for line in sys.stdin:
 """
 
 
-def test_a_clock_that_is_ahead_for_a_moment_holds_up_no_message_for_that_long(
-    broker: KafkaBroker, topic: str, tmp_path: Path
-) -> None:
-    """A wait of the client's library that begins then ends at that time of day, an hour later."""
-    clock = SetClock(tmp_path)
+@pytest.fixture
+def clock(tmp_path: Path) -> SetClock:
+    """That of the process that sends."""
+    return SetClock(tmp_path)
+
+
+@pytest.fixture
+def told_to_send(broker: KafkaBroker, topic: str, clock: SetClock) -> Iterator[Callable[[], str]]:
+    """Has a process of its own try to send a message, and returns what it says."""
     command = [sys.executable, "-c", SENDING, broker.address, topic, str(patience(2.0))]
     with subprocess.Popen(
         command,
@@ -150,20 +154,39 @@ def test_a_clock_that_is_ahead_for_a_moment_holds_up_no_message_for_that_long(
             target=lambda out=process.stdout: [said.put(line) for line in out], daemon=True
         ).start()
 
-        def told_to_send() -> str:
+        def tell() -> str:
             assert process.stdin is not None
             process.stdin.write("\n")
             process.stdin.flush()
             return said.get(timeout=patience(20.0))
 
         try:
-            clock.set(3600)
-            first = told_to_send()
-            assert "sent" in first or "not acknowledged" in first
-            clock.set(0)
-            assert told_to_send() == "sent\n"
+            yield tell
         finally:
             process.kill()
+
+
+def test_a_clock_that_is_ahead_for_a_moment_holds_up_no_message_for_that_long(
+    clock: SetClock, told_to_send: Callable[[], str]
+) -> None:
+    """A wait of the client's library that begins then ends at that time of day, an hour later."""
+    clock.set(3600)
+    first = told_to_send()
+    assert "sent" in first or "not acknowledged" in first
+    clock.set(0)
+    assert told_to_send() == "sent\n"
+
+
+def test_a_broker_that_is_away_while_the_clock_is_ahead_is_connected_again(
+    broker: KafkaBroker, clock: SetClock, told_to_send: Callable[[], str]
+) -> None:
+    wait_for(lambda: told_to_send() == "sent\n", 20.0)
+    broker.stop()
+    clock.set(3600)
+    time.sleep(2.0)  # the library waits, for a second at most, before it connects again
+    clock.set(0)
+    broker.start()
+    wait_for(lambda: told_to_send() == "sent\n", 20.0)
 
 
 def test_an_acknowledgement_that_comes_late_is_waited_for(
