@@ -24,7 +24,7 @@ from nodes import free_port, patience, wait_for
 from darc.config.config import Config, ConfigError
 from darc.config.typed import from_plain
 from darc.delivery import chat
-from darc.delivery.kafka_reader import ReadBatch, ReadMessage
+from darc.delivery.kafka_reading import ReadBatch, ReadMessage
 from darc.model.lowered_threshold import LoweredThreshold
 from darc.model.observation import Observation
 from darc.model.outside_notice import NoticeError, read_notice

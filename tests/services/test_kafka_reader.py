@@ -8,13 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import confluent_kafka
 import pytest
 from msgspec.structs import replace
 from nodes import free_port, patience, wait_for
 
-from darc.delivery.kafka_reader import BATCH, BATCHES, KafkaReader, ReadLimits
+from darc.delivery import kafka_sender
+from darc.delivery.kafka_reader import KafkaReader
+from darc.delivery.kafka_reading import BATCH, BATCHES, KafkaReading, ReadLimits, ReadSource
 from darc.delivery.kafka_sender import KafkaClient, KafkaSender
 from simulator.kafka_broker import KafkaBroker
 
@@ -62,7 +65,7 @@ def reader(broker: KafkaBroker) -> Iterator[Callable[..., KafkaReader]]:
     before = {*threading.enumerate()}
 
     def make(*topics: str, limits: ReadLimits = LIMITS) -> KafkaReader:
-        made.append(KafkaReader(client(broker), topics, "darc.test", limits))
+        made.append(KafkaReader(ReadSource(client(broker), topics, "darc.test", limits)))
         wait_for(lambda: made[-1].connected and not made[-1].error, 20.0)
         return made[-1]
 
@@ -131,10 +134,33 @@ def test_a_broker_that_goes_away_and_comes_back(broker, topic, reader, caplog) -
     wait_for(lambda: one.connected and not one.error, 20.0)
 
 
+def test_what_was_read_ahead_is_not_read_again_by_another_consumer(
+    broker, topic, reader, monkeypatch
+) -> None:
+    monkeypatch.setattr("darc.delivery.kafka_reading.ASK_SECONDS", patience(1.0))
+    monkeypatch.setattr("darc.delivery.kafka_reading.AWAY_SECONDS", 5.0)
+    made: list[str] = []
+
+    def make_client(kind: str, *arguments: Any) -> Any:
+        made.append(kind)
+        return kafka_sender.make_client(kind, *arguments)
+
+    monkeypatch.setattr("darc.delivery.kafka_reading.make_client", make_client)
+    one = reader(topic)
+    send(broker, topic, b"1", b"2", b"x" * 10_001)
+    wait_for(lambda: one.dropped["too large"] == 1, 20.0)  # it has read so far
+    broker.stop()
+    wait_for(lambda: len(made) > 1, 30.0)
+    broker.start()
+    send(broker, topic, b"3")
+    assert came(one, 3) == [b"1", b"2", b"3"]
+    assert one.dropped["too large"] == 1
+
+
 def test_a_topic_that_is_not_there_holds_up_no_other(broker, topic, reader, monkeypatch) -> None:
-    monkeypatch.setattr("darc.delivery.kafka_reader.SOON_SECONDS", 0.5)
+    monkeypatch.setattr("darc.delivery.kafka_reading.SOON_SECONDS", 0.5)
     missing = f"{topic}.missing"
-    one = KafkaReader(client(broker), (missing, topic), "darc.test", LIMITS)
+    one = KafkaReader(ReadSource(client(broker), (missing, topic), "darc.test", LIMITS))
     wait_for(lambda: missing in one.error, 20.0)
     send(broker, topic, b"1")
     assert came(one, 1) == [b"1"]
@@ -145,7 +171,7 @@ def test_a_topic_that_is_not_there_holds_up_no_other(broker, topic, reader, monk
 
 
 def test_a_partition_without_a_leader_holds_up_no_other(broker, topic, monkeypatch) -> None:
-    monkeypatch.setattr("darc.delivery.kafka_reader.SOON_SECONDS", 0.5)
+    monkeypatch.setattr("darc.delivery.kafka_reading.SOON_SECONDS", 0.5)
     other = f"{topic}.other"
     send(broker, other, b"before")
     numbers = sorted(
@@ -156,7 +182,7 @@ def test_a_partition_without_a_leader_holds_up_no_other(broker, topic, monkeypat
     )
     for number in numbers:
         broker.lead(other, number, leads=False)
-    one = KafkaReader(client(broker), (other, topic), "darc.test", LIMITS)
+    one = KafkaReader(ReadSource(client(broker), (other, topic), "darc.test", LIMITS))
     wait_for(lambda: one.connected and "no broker has partition 0, 1" in one.error, 20.0)
     assert other in one.error
     send(broker, topic, b"1")
@@ -236,19 +262,19 @@ def test_what_is_read_ahead_is_bounded(broker, topic, reader) -> None:
 def test_a_reader_without_client_or_credentials_says_so_and_tries_again(
     broker, topic, tmp_path: Path, monkeypatch, caplog
 ) -> None:
-    monkeypatch.setattr("darc.delivery.kafka_reader.FIRST_RETRY_SECONDS", 0.2)
-    monkeypatch.setattr("darc.delivery.kafka_reader.LONGEST_RETRY_SECONDS", 0.2)
+    monkeypatch.setattr("darc.delivery.kafka_reading.FIRST_RETRY_SECONDS", 0.2)
+    monkeypatch.setattr("darc.delivery.kafka_reading.LONGEST_RETRY_SECONDS", 0.2)
     path = tmp_path / "gcn"
     path.write_text(f"client_secret = {SECRET}\n")
     path.chmod(0o644)
     of = replace(client(broker), credentials=path)
-    one = KafkaReader(of, (topic,), "darc.test", LIMITS)
+    one = KafkaReader(ReadSource(of, (topic,), "darc.test", LIMITS))
     wait_for(lambda: "others can read it (mode 0644)" in one.error, 20.0)
     path.chmod(0o600)
     wait_for(lambda: one.connected and not one.error, 20.0)
     one.close(patience(5.0))
     wrong = replace(of, settings={**of.settings, "no.such.setting": "1"})
-    one = KafkaReader(wrong, (topic,), "darc.test", LIMITS)
+    one = KafkaReader(ReadSource(wrong, (topic,), "darc.test", LIMITS))
     wait_for(lambda: "a setting of the client" in one.error, 20.0)
     assert "no.such.setting" in one.error
     one.close(patience(5.0))
@@ -259,7 +285,7 @@ def test_a_secret_is_in_no_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the log-in server and the broker are away."""
-    monkeypatch.setattr("darc.delivery.kafka_reader.ASK_SECONDS", 1.0)
+    monkeypatch.setattr("darc.delivery.kafka_reading.ASK_SECONDS", 1.0)
     path = tmp_path / "kafka"
     path.write_text(f"client_id = me\nclient_secret = {SECRET}\n")
     path.chmod(0o600)
@@ -270,8 +296,8 @@ def test_a_secret_is_in_no_log(
         "debug": "security",
     }
     caplog.set_level(logging.DEBUG)
-    one = KafkaReader(KafkaClient("x", 1.0, settings, path), ("t",), "g", LIMITS)
+    one = KafkaReading(ReadSource(KafkaClient("x", 1.0, settings, path), ("t",), "g", LIMITS))
     wait_for(lambda: "OAUTHBEARER" in caplog.text or one.error != "not connected yet", 20.0)
     time.sleep(1.0)
-    one.close(patience(12.0))
+    one.end(patience(12.0))
     assert SECRET not in caplog.text + one.error + repr(vars(one))

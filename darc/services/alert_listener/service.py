@@ -12,7 +12,8 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import Any, ClassVar
 
-from darc.delivery.kafka_reader import KafkaReader, ReadLimits, ReadMessage
+from darc.delivery.kafka_reader import KafkaReader
+from darc.delivery.kafka_reading import ReadLimits, ReadMessage, ReadSource
 from darc.delivery.kafka_sender import KafkaClient
 from darc.model.counters import plain_counts
 from darc.model.observation import Observation
@@ -85,7 +86,7 @@ class AlertListener(Service[AlertListenerSettings]):
         self._away_said = False
         self._sources_said = ""
         self._reader: KafkaReader | None = None
-        self._read_by: tuple[Any, ...] | None = None
+        self._read_by: ReadSource | None = None
         self._mails = Mails(self, self.settings.email_settings.to)
         self._chats = Chats(self)
         self._actor = NoticeActor(self.config, self.settings)
@@ -211,16 +212,15 @@ class AlertListener(Service[AlertListenerSettings]):
             Path(settings.credentials) if settings.credentials else None,
         )
         limits = ReadLimits(settings.max_bytes, settings.max_per_second)
-        wanted = (client, settings.topics, settings.group, limits) if settings.is_on else None
+        source = ReadSource(client, settings.topics, settings.group, limits)
+        wanted = source if settings.is_on else None
         if wanted == self._read_by:
             return
         if self._reader:
             self._reader.close()
             self._outcomes.update(self._reader.dropped)
         self._read_by = wanted
-        self._reader = (
-            KafkaReader(client, settings.topics, settings.group, limits) if wanted else None
-        )
+        self._reader = KafkaReader(wanted) if wanted else None
 
     def _watch_stream(self) -> None:
         """Count it as a loss where notices are not read for long."""
