@@ -223,7 +223,7 @@ class KafkaSender:
         why = error.str()
         if code in (library.KafkaError._MSG_TIMED_OUT, library.KafkaError._TRANSPORT):
             # Another one connects at once: this one's wait to do so may end much later, see above.
-            self._drop()
+            self.close()
             why = f"{why} ({self._last_error})" if self._last_error else why
         permanent = code in (library.KafkaError.MSG_SIZE_TOO_LARGE, library.KafkaError.INVALID_MSG)
         return DeliveryError(self._told(why), permanent=permanent)

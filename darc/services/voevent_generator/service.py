@@ -211,6 +211,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         super().recover(memory)
         self.ways.withdrawn(self.ways.to_withdraw())  # of the switches as they were restored
         self.departures.recover(memory)
+        self._late.recover(memory)
         self._followers.recover(memory)
         self._reports.recover(memory)
 
