@@ -14,10 +14,10 @@ _is_loaded = _NAME in sys.modules
 if not _is_loaded:
     sys.modules[_NAME] = None  # type: ignore[assignment]
 try:
-    from msgspec import Struct, convert, field
+    from msgspec import Struct, convert, field, to_builtins
     from msgspec.structs import asdict, astuple, fields, replace
 finally:
     if not _is_loaded:
         del sys.modules[_NAME]
 
-__all__ = ["Struct", "asdict", "astuple", "convert", "field", "fields", "replace"]
+__all__ = ["Struct", "asdict", "astuple", "convert", "field", "fields", "replace", "to_builtins"]
