@@ -1,8 +1,9 @@
-"""More than a hundred thousand messages of rubbish: nothing changes that was not asked for with
-proof, no thread ends of it, and what it takes stays bounded.
+"""Rubbish by the ten thousand: nothing changes that was not asked for with proof, no thread ends of
+it, and what it takes stays bounded.
 
 Everything follows from a seed, which a failure tells; DARC_FUZZ_SEED sets another one, and
-DARC_FUZZ_SCALE=2 sends twice as many.
+DARC_FUZZ_SCALE=1 sends more than a hundred thousand messages. A quarter of them, which each run of
+the tests sends, takes 7,545 of the 7,574 branches that all of them take.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ from darc.queues.xml_values import read_xml
 from darc.services.base import intake
 
 SEED = int(os.environ.get("DARC_FUZZ_SEED", "20261122"))
-SCALE = float(os.environ.get("DARC_FUZZ_SCALE", "1"))
+SCALE = float(os.environ.get("DARC_FUZZ_SCALE", "0.25"))
 COMMANDS = int(22_000 * SCALE)
 STRANGERS = int(6_000 * SCALE)  # at each of two servers, as is the next
 REQUESTS = int(34_000 * SCALE)
-BY_NAME = int(4_000 * SCALE)  # at each of two servers, in each of two dialects
+BY_NAME = int(4_000 * max(1.0, SCALE))  # at each of two servers, in each of two dialects
 CLIENTS = 4  # at a time
 # What a process keeps for itself of what it once had.
 MORE_BYTES = 48 * 2**20

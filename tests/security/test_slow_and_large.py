@@ -1,6 +1,6 @@
 """Who sends slowly, without end, or little that stands for much: others are served meanwhile.
 
-DARC_FUZZ_SCALE=2 (or more) attacks for longer, as it makes test_fuzz.py send more.
+DARC_FUZZ_SCALE=1 (or more) attacks for longer, as it makes test_fuzz.py send more.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from multiprocessing.connection import Client
 from pathlib import Path
 from random import Random
@@ -29,7 +30,7 @@ from darc.queues.dialects import dialect_of
 from darc.queues.plain_connection import MAX_MESSAGE_BYTES, MAX_VALUES, pack, plain_client, unpack
 from darc.queues.xml_values import MAX_XML_BYTES, write_xml
 
-SECONDS = 1.5 * float(os.environ.get("DARC_FUZZ_SCALE", "1"))
+SECONDS = 1.0 + 2.0 * float(os.environ.get("DARC_FUZZ_SCALE", "0.25"))
 SLOW = 32  # connections
 #: Of what a large message stands for, while it is refused.
 MOST_BYTES = 256 * 2**20
@@ -56,14 +57,17 @@ def commits(at: Targets) -> AbstractContextManager[Committer]:
 
 
 @contextmanager
-def attacked(attack: Callable[[], None], clients: int) -> Iterator[None]:
-    """Have clients attack again and again, until the end."""
+def attacked(attack: Callable[[threading.Event], None], clients: int) -> Iterator[None]:
+    """Have clients attack again and again, until the end.
+
+    :param attack: is told when it is over: what comes later costs the processor, and nobody sees it
+    """
     over = threading.Event()
 
     def go() -> None:
         while not over.is_set():
             with contextlib.suppress(OSError, EOFError):
-                attack()
+                attack(over)
 
     threads = [threading.Thread(target=go, daemon=True) for _ in range(clients)]
     for thread in threads:
@@ -91,12 +95,14 @@ def judge(name: str, served: Targets, elsewhere: Committer, here: Committer, siz
     assert peak(served) - size < MOST_BYTES, name
 
 
-def byte_by_byte(address: strangers.Address, data: bytes) -> None:
+def byte_by_byte(address: strangers.Address, data: bytes, over: threading.Event) -> None:
     """As quickly as the other side takes them."""
     with strangers.connected(address, Random()) as client:
         if not isinstance(address, str | os.PathLike):
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for place in range(len(data)):
+            if over.is_set():
+                return
             client.sendall(data[place : place + 1])
 
 
@@ -110,9 +116,9 @@ def test_lines_that_never_end(served: Targets, spared: Targets, data: bytes) -> 
     times = served.process.cpu_times()
     begin = time.monotonic()
     with (
-        attacked(lambda: byte_by_byte(address, data), SLOW),
         commits(spared) as elsewhere,
         commits(served) as here,
+        attacked(partial(byte_by_byte, address, data), SLOW),
     ):
         time.sleep(SECONDS)
         with strangers.connected(address, Random(0)) as client:  # who asks is answered
@@ -139,13 +145,13 @@ def test_handshakes_that_never_end(served: Targets, spared: Targets, name: str) 
     size = served.process.memory_info().rss
     frames = [b"\0\0\0\xff" + b"x" * 200, b"\x7f\xff\xff\xff" + b"x" * 4096, b"\xff" * 5]
 
-    def attack() -> None:
-        byte_by_byte(served.address(name), Random().choice(frames))
+    def attack(over: threading.Event) -> None:
+        byte_by_byte(served.address(name), Random().choice(frames), over)
 
     with (
-        attacked(attack, SLOW),
         commits(spared) as elsewhere,
         commits(served) as here,
+        attacked(attack, SLOW),
     ):
         time.sleep(SECONDS)
     judge(f"slow handshakes at {name}", served, elsewhere, here, size)
@@ -178,7 +184,7 @@ def test_little_that_stands_for_much(served: Targets, spared: Targets) -> None:
     size = served.process.memory_info().rss
     sent: list[int] = []
 
-    def attack() -> None:
+    def attack(_: threading.Event) -> None:
         client = plain_client(served.socket, served.secret)
         try:
             client.send((None, "accept_connection", ("fuzz",), {}))
@@ -190,11 +196,11 @@ def test_little_that_stands_for_much(served: Targets, spared: Targets) -> None:
             client.close()
 
     with (
-        attacked(attack, 2),
         commits(spared) as elsewhere,
         commits(served) as here,
+        attacked(attack, 2),
     ):
-        time.sleep(2 * SECONDS)
+        time.sleep(SECONDS)
         wait_for(lambda: len(sent) > 2 * len(requests), 60.0, "each request was sent")
     judge("empty maps by the million", served, elsewhere, here, size)
     wait_for(lambda: served.log.count("sent an invalid message") > 0)
@@ -229,7 +235,7 @@ def test_little_that_stands_for_much_elsewhere(served: Targets, spared: Targets)
     size = served.process.memory_info().rss
     sent: list[int] = []
 
-    def attack() -> None:
+    def attack(_: threading.Event) -> None:
         sent.append(len(sent) % len(requests))
         data = requests[sent[-1]]
         with Client(str(served.socket), authkey=served.secret) as client:
@@ -242,11 +248,11 @@ def test_little_that_stands_for_much_elsewhere(served: Targets, spared: Targets)
             client.recv_bytes()
 
     with (
-        attacked(attack, 2),
         commits(spared) as elsewhere,
         commits(served) as here,
+        attacked(attack, 2),
     ):
-        time.sleep(2 * SECONDS)
+        time.sleep(SECONDS)
         wait_for(lambda: len(sent) > 2 * len(requests), 60.0, "each request was sent")
     judge("pickles and XML", served, elsewhere, here, size)
     wait_for(lambda: served.log.count("sent an invalid message") > 0)
