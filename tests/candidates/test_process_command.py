@@ -218,7 +218,7 @@ def test_on_a_terminal_it_shows_how_far_the_drawing_is(tmp_path, fil):
         " visualizer: {nplot_per_side: 1}}\n"
     )
     ours, its = pty.openpty()
-    words = [*COMMAND, str(fil), str(path), "--output", str(tmp_path / "out")]
+    words = [*COMMAND, str(fil), str(path), "--output", str(tmp_path / "out"), "--jobs", "1"]
     with subprocess.Popen(
         [*words, "--config", str(config)], stderr=its, stdout=subprocess.PIPE
     ) as process:
@@ -234,11 +234,10 @@ def test_on_a_terminal_it_shows_how_far_the_drawing_is(tmp_path, fil):
     assert len({total for _, total in counts}) == 1
 
 
-def test_without_triggers_the_file_is_searched(tmp_path, fil):
+def test_without_triggers_the_file_is_searched(tmp_path, fil, run_here):
     mask = tmp_path / "mask.conf"
     mask.write_text("0 1\n2\n")
-    words = ("--dm-max", 400, "--mask", mask, "--jobs", 2)
-    done = run(fil, "--output", tmp_path / "out", *words)
+    done = run_here(fil, "--output", tmp_path / "out", "--dm-max", 400, "--mask", mask)
     assert done.returncode == 0, done.stderr
     rows = read_triggers(tmp_path / "out" / "CB00_triggers.txt")
     assert any(abs(row.time - 3.0) < 0.02 and abs(row.dm - 300) < 10 for row in rows)
@@ -489,7 +488,8 @@ def test_results_of_one_file_are_not_removed_for_another(tmp_path, run_here):
     other = triggers(tmp_path, DARC.replace(" 3.000 ", " 3.001 "))
     (before,) = (tmp_path / "beam00_darc" / "data").glob("*.hdf5")
     inode = before.stat().st_ino
-    again = run("../beam00.fil", other, "--output", "../../beam00_darc", cwd=_inside(tmp_path))
+    words = ("../beam00.fil", other, "--output", "../../beam00_darc")
+    again = run_here(*words, cwd=_inside(tmp_path))
     assert again.returncode == 0, again.stderr
     (after,) = (tmp_path / "beam00_darc" / "data").glob("*.hdf5")
     assert after.stat().st_ino != inode

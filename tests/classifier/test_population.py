@@ -162,7 +162,7 @@ def made_table(n: int = 2000) -> FeatureTable:
 def test_no_instrument_is_tested_on_that_was_trained_or_calibrated_with() -> None:
     """What is in the test instruments makes no difference to the classifier."""
     pytest.importorskip("sklearn")
-    table = made_table(600)
+    table = made_table(300)
     tested = np.array([fold_of(one) == TEST_FOLD for one in table.instrument.tolist()])
     assert set(held_out(table).instrument.tolist()) == {
         one for one in table.instrument.tolist() if one % N_FOLDS == TEST_FOLD
