@@ -488,8 +488,7 @@ def test_results_of_one_file_are_not_removed_for_another(tmp_path, run_here):
     other = triggers(tmp_path, DARC.replace(" 3.000 ", " 3.001 "))
     (before,) = (tmp_path / "beam00_darc" / "data").glob("*.hdf5")
     inode = before.stat().st_ino
-    words = ("../beam00.fil", other, "--output", "../../beam00_darc")
-    again = run_here(*words, cwd=_inside(tmp_path))
+    again = run("../beam00.fil", other, "--output", "../../beam00_darc", cwd=_inside(tmp_path))
     assert again.returncode == 0, again.stderr
     (after,) = (tmp_path / "beam00_darc" / "data").glob("*.hdf5")
     assert after.stat().st_ino != inode
