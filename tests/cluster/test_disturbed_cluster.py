@@ -191,7 +191,9 @@ def test_a_master_node_that_loses_its_power(cluster: Cluster) -> None:
     cluster.master.revive()
     cluster.anew()
     said = start(cluster.master)
-    assert "2 services: 2 started" in said.nodes["master"][1]
+    # A master that finds what ran before may be the first to start it.
+    counts = re.findall(r"(\d) (?:started|already running)", said.nodes["master"][1])
+    assert sum(map(int, counts)) == 2
     assert "3 services: 3 already running" in said.nodes["worker01"][1]
     cluster.all_told(*dms)
     assert told(cluster.master, "lofar_trigger", "triggers_received") == 2
