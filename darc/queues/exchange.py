@@ -65,11 +65,13 @@ class AttachedService(Struct):
 class Question(Struct):
     """Something asked of one service.
 
+    :param taken_by: the process that has it in hand; None: it waits for one
     :param value: the answer: a plain value
     """
 
     number: int
     query: ServiceQuery
+    taken_by: AttachedService | None = None
     answered: threading.Event = field(default_factory=threading.Event)
     found: bool = False
     value: Any = None
@@ -203,6 +205,13 @@ class Exchange:
             current = self._presences.get(service) is presence
             if current:
                 del self._presences[service]
+            # What it took and did not answer is for the next one: who asks waits for that.
+            unanswered = [one for one in self._asked.values() if one.taken_by is presence]
+            self._questions[service][:0] = unanswered
+            for one in unanswered:
+                one.taken_by = None
+        if unanswered:
+            self._control[service].notify()
         if current:
             self._services.notify()
             log.info("%s detached: process %d", service, presence.pid)
@@ -318,6 +327,7 @@ class Exchange:
                 question = None
                 if self._questions[service]:
                     asked = self._questions[service].pop(0)
+                    asked.taken_by = presence
                     question = [asked.number, asked.query.to_plain()]
             left = deadline - time.monotonic()
             if orders is not None or question or left <= 0:
@@ -328,9 +338,9 @@ class Exchange:
         """Answer a question; one that nobody waits for any more is dropped."""
         with self._lock:
             question = self._asked.get(number)
-        if question:
-            question.found, question.value = found, value
-            question.answered.set()
+            if question:
+                question.found, question.value, question.taken_by = found, value, None
+                question.answered.set()
 
     # -- for interactive clients ---------------------------------------------------------------
 

@@ -441,6 +441,29 @@ def test_a_question_goes_to_one_service_and_its_answer_to_one_asker(hub: Hub) ->
     assert news.question is None, "nobody waits for this answer any more"
 
 
+def test_a_question_that_a_process_took_to_its_death_is_for_the_next_one(hub: Hub) -> None:
+    answers: list[Any] = []
+
+    def ask() -> None:
+        answers.append(hub.exchange.ask("one", query("asked"), patience(30.0)))
+
+    client = hub.client()
+    holder = Holder(client, "one", 1, "One", None)
+    version = listen(client, "one", holder.number, 0, 0.0).version
+    thread = threading.Thread(target=ask)
+    thread.start()
+    first = listen(client, "one", holder.number, version, 5.0).question
+    client.close()
+    again = hub.client()
+    holder = Holder(again, "one", 2, "One", None)
+    second = listen(again, "one", holder.number, version, 5.0).question
+    assert first == second
+    assert second
+    again.call("answer", second[0], True, "the answer")
+    thread.join(patience(5))
+    assert [one.value for one in answers] == ["the answer"]
+
+
 def test_two_people_never_get_the_same(hub: Hub) -> None:
     queues = hub.queues()
     for number in range(60):
