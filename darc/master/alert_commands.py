@@ -137,7 +137,10 @@ class AlertCommands:
         services, switch = self._node.services, f"send_{name}"
         if not wanted and self._is_away():
             done = services.remember_switch(self._service, switch, wanted, origin)
-            when = f" from the next start of {self._service} on"
+            # A process that has not found this master yet, which is new, has to hear it.
+            is_heard = done and services.is_starting(self._service)
+            is_heard = is_heard and services.pass_on(self._service, switch, wanted, origin)
+            when = "" if is_heard else f" from the next start of {self._service} on"
         else:
             self._refuse_elsewhere()
             done, when = services.switch(self._service, switch, wanted, origin), ""

@@ -88,6 +88,13 @@ class ServiceControl:
         """
         return name in self.names and self.states([name])[name] is ServiceState.RUNNING
 
+    def is_starting(self, name: str) -> bool:
+        """Whether a service has a process that is not attached, as after its start or the master's.
+
+        :raises SupervisorError: supervisord cannot be asked
+        """
+        return self.states([name])[name] is ServiceState.STARTING
+
     def changed(self) -> None:
         """Discard the last answer of supervisord, as a service has changed."""
         self._asked_at = -math.inf
@@ -253,16 +260,17 @@ class ServiceControl:
         """
         if not value:  # saved first, so that it stays off even if the service fails
             remembered = self.remember_switch(name, switch, value, origin)
-            return self._pass_on(name, switch, value, origin) and remembered
-        if not self._pass_on(name, switch, value, origin):
+            return self.pass_on(name, switch, value, origin) and remembered
+        if not self.pass_on(name, switch, value, origin):
             return False
         if self.remember_switch(name, switch, value, origin):
             return True
         # Off again, so that it is not on without a record of it.
-        self._pass_on(name, switch, False, "as it could not be remembered")
+        self.pass_on(name, switch, False, "as it could not be remembered")
         return False
 
-    def _pass_on(self, name: str, switch: str, value: bool, origin: str) -> bool:
+    def pass_on(self, name: str, switch: str, value: bool, origin: str) -> bool:
+        """Have a service that runs, or attaches in time, set a switch; return whether it did."""
         query = ServiceQuery(QueryKind.SWITCH, switch, value, origin)
         question = self._exchange.ask(name, query, self._control_timeout)
         return question is not None and question.found

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -258,3 +261,24 @@ def test_a_switch_is_remembered_until_people_decide_anew(
     node.ask("--service", LOFAR, "start")
     assert enabled(node) == {LOFAR: False, VOEVENT: False}
     wait_for_line(node, LOFAR, rf".* as it was switched: False at \S+ by reload from {ORIGIN}")
+
+
+def test_a_switch_reaches_a_process_that_a_new_master_does_not_know_yet(
+    make_node: Callable[..., Node],
+) -> None:
+    one = make_node(darc_master=only("voevent_generator"))
+    one.start()
+    service, master = one.pid("voevent_generator"), one.pid("darc_master")
+    os.kill(service, signal.SIGSTOP)  # it does not look for the new one
+    os.kill(master, signal.SIGKILL)
+    wait_for(lambda: one.answers() and one.pid("darc_master") != master, 20.0, "a new master")
+    said: list[str] = []
+    words = "alerts", "disable", "kafka"
+    asking = threading.Thread(target=lambda: said.append(one.darc(*words).stdout.strip()))
+    asking.start()
+    asking.join(1.0)  # that it is at the master
+    os.kill(service, signal.SIGCONT)
+    asking.join()
+    assert said == ["Alerts: kafka disabled"]
+    assert one.pid("voevent_generator") == service
+    assert one.value("voevent_generator", "send_kafka") is False

@@ -415,6 +415,9 @@ class FakeServices:
     def runs(self, name: str) -> bool:
         return self.running
 
+    def is_starting(self, name: str) -> bool:
+        return False
+
     def attribute(self, name: str, attribute: str) -> Any:
         return SimpleNamespace(error=None, value=self._told[attribute])
 
