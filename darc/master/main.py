@@ -339,9 +339,13 @@ class DarcMaster:
             was = self._exchange.remembered(service, SWITCH)
             if was is not None and bool(was) is not wanted:
                 notes.append(f"{service}.{SWITCH} is {wanted} as configured, it was {was}")
-            running = self._exchange.presence(service) is not None
-            switch = self.services.switch if running else self.services.remember_switch
-            if not switch(service, SWITCH, wanted, origin):
+            if self._exchange.presence(service):
+                is_set = self.services.switch(service, SWITCH, wanted, origin)
+            else:
+                is_set = self.services.remember_switch(service, SWITCH, wanted, origin)
+                if self.services.is_starting(service):  # it may not hear of a new master yet
+                    self.services.pass_on(service, SWITCH, wanted, origin)
+            if not is_set:
                 notes.append(f"{service}.{SWITCH} could not be set to {wanted}")
             self.services.reload(service)
         return notes

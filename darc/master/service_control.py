@@ -93,7 +93,12 @@ class ServiceControl:
 
         :raises SupervisorError: supervisord cannot be asked
         """
-        return self.states([name])[name] is ServiceState.STARTING
+        process = self.recent_processes().get(name)
+        is_there = process is not None and process.state in {
+            ProcessState.STARTING,
+            ProcessState.RUNNING,
+        }
+        return is_there and self._exchange.presence(name) is None
 
     def changed(self) -> None:
         """Discard the last answer of supervisord, as a service has changed."""
