@@ -117,12 +117,17 @@ class NodeOptions(ServerOptions):  # type: ignore[misc]
         super().daemonize()
 
     def fork(self) -> int:
-        """Fork; the new process ends by a signal from now on, where supervisord only notes it."""
-        pid = os.fork()
-        if pid == 0:
-            for number in signal.valid_signals():
-                if callable(signal.getsignal(number)):
-                    signal.signal(number, signal.SIG_DFL)
+        """Fork; the new process ends by a signal from the start; supervisord only notes it."""
+        # A signal that comes before the new process has its own handlers waits for them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            pid = os.fork()
+            if pid == 0:
+                for number in signal.valid_signals():
+                    if callable(signal.getsignal(number)):
+                        signal.signal(number, signal.SIG_DFL)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return pid
 
     def execve(self, filename: str, argv: Sequence[str], env: Mapping[str, str]) -> None:

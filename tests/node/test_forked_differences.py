@@ -231,3 +231,20 @@ def test_sigterm_is_heard_from_the_beginning(tried: Callable[[str], Tried]) -> N
         pid = wait_for(lambda: at.supervisor.processes()["forked"].pid)
         os.kill(pid, signal.SIGTERM)
         wait_for(lambda: at.supervisor.processes()["forked"].state is ProcessState.EXITED)
+
+
+def test_a_signal_between_fork_and_program_is_not_taken_for_supervisord_s() -> None:
+    program = """
+import os, signal, time
+from darc.node.supervisord import NodeOptions
+signal.signal(signal.SIGTERM, lambda *_: None)
+os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
+pid = NodeOptions.fork(None)
+if pid == 0:
+    os._exit(3)
+print(os.WTERMSIG(os.waitpid(pid, 0)[1]), signal.pthread_sigmask(signal.SIG_BLOCK, []))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == f"{signal.SIGTERM:d} set()\n"
