@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from darc.science.isolated import find_outliers
@@ -60,6 +60,8 @@ def plain_snr(rows: np.ndarray, pulse: Pulse) -> float:
     off=st.integers(-2, 2),
     side=st.integers(0, 1),
 )
+@example(place=11.875, width=1, off=0, side=0)  # where it costs most
+@example(place=30.8125, width=3, off=0, side=0)
 def test_a_pulse_between_trials_and_widths_has_its_own_snr(
     place: float, width: int, off: int, side: int
 ) -> None:
@@ -70,8 +72,10 @@ def test_a_pulse_between_trials_and_widths_has_its_own_snr(
     rows = np.rint(LEVELS * with_pulse(dm, width, 20.0)) / LEVELS
     expected = plain_snr(rows, Pulse(dm, AT, width, 0.0))
     pulse = channels(rows).measure(found, WHITE, TRIALS, 2000)
-    # DMs are a quarter of a sample apart, which of one sample are a few channels.
-    assert pulse.snr == pytest.approx(expected, rel=max(0.03, 0.1 / width))
+    # The best DM is off by half a step, in the lowest channel: half of that on average, and a few
+    # of the channels are rounded otherwise.
+    off_samples = max(found.width / 8, 0.25) / 2
+    assert pulse.snr == pytest.approx(expected, rel=max(0.03, (off_samples / 2 + 0.05) / width))
     assert TRIALS[0] <= pulse.dm <= TRIALS[-1]
     assert abs(pulse.dm - dm) * LATE[0] <= 1 + width / 16
     assert abs(pulse.start - AT) <= 1 + width / 16
