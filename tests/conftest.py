@@ -34,8 +34,10 @@ _SESSION = os.environ["DARC_TEST_SESSION"]
 _RUN = f"{_SESSION}.{os.environ.get('PYTEST_XDIST_WORKER', '')}."
 
 # No test fails by the clock. Continuous integration tries the same examples each time, so that it
-# tells of the change; elsewhere new ones are drawn in each run.
-settings.register_profile("darc", deadline=None, derandomize="CI" in os.environ)
+# tells of the change; elsewhere new ones are drawn in each run, and more on request:
+# --hypothesis-profile=thorough.
+settings.register_profile("thorough", deadline=None, max_examples=1000)
+settings.register_profile("darc", deadline=None, max_examples=50, derandomize="CI" in os.environ)
 settings.load_profile("darc")
 
 os.kill = send_signal
