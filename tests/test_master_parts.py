@@ -14,8 +14,9 @@ import pytest
 from nodes import free_port, patience
 
 from darc.master.command_port import CommandPort
-from darc.master.housekeeping import Housekeeping, SupervisorWaker
+from darc.master.housekeeping import SupervisorWaker
 from darc.master.observation_summaries import prune
+from darc.master.periodic_task import PeriodicTask
 from darc.master.service_control import ServiceControl
 from darc.model.message import Reply
 from darc.node.supervisor import Supervisor
@@ -24,22 +25,20 @@ from darc.queues.messages import FullError, QueryKind, ServiceQuery
 
 
 @pytest.mark.parametrize("error", [sqlite3.OperationalError("disk I/O error"), KeyError("defect")])
-def test_a_task_that_fails_does_not_end_housekeeping_and_is_said_once(
-    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_task_that_fails_goes_on_and_is_said_once(
+    error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("darc.master.housekeeping.PERIOD_SECONDS", 0.01)
-    rounds, failures = threading.Semaphore(0), threading.Semaphore(0)
+    failures = threading.Semaphore(0)
 
     def fail() -> None:
         failures.release()
         raise error
 
-    housekeeping = Housekeeping({"what fails": fail, "the other": rounds.release})
-    housekeeping.start()
-    for semaphore in (rounds, failures):
-        for _ in range(3):
-            assert semaphore.acquire(timeout=patience(10))
-    housekeeping.end()
+    task = PeriodicTask("what fails", 0.01, fail)
+    task.start()
+    for _ in range(3):
+        assert failures.acquire(timeout=patience(10))
+    task.end()
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert str(error) in caplog.text
 

@@ -13,7 +13,7 @@ import pytest
 from nodes import patience, wait_for
 
 from darc.master.commands import CommandVocabulary
-from darc.master.housekeeping import Housekeeping, KeptSocket
+from darc.master.housekeeping import KeptSocket
 from darc.master.noting_supervisor import NotingSupervisor
 from darc.master.periodic_task import PeriodicTask
 from darc.model.message import Request
@@ -115,16 +115,18 @@ def test_a_look_that_hangs_is_named_and_said_once(caplog: pytest.LogCaptureFixtu
 
 
 def test_removed_sockets_come_back_whatever_else_hangs(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hang: Callable[[], None]
+    tmp_path: Path, hang: Callable[[], None]
 ) -> None:
-    monkeypatch.setattr("darc.master.housekeeping.PERIOD_SECONDS", 0.02)
     path = tmp_path / "queues.sock"
     path.touch()
-    housekeeping = Housekeeping({"/share/parsets": hang, "queues.sock": KeptSocket(path).check})
-    housekeeping.start()
+    checks = {"/share/parsets": hang, "queues.sock": KeptSocket(path).check}
+    tasks = [PeriodicTask(name, 0.02, check) for name, check in checks.items()]
+    for task in tasks:
+        task.start()
     path.unlink()
     wait_for(path.exists)
-    housekeeping.end()
+    for task in tasks:
+        task.end()
 
 
 # -- a node that is being stopped ------------------------------------------------------------------

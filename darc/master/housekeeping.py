@@ -6,10 +6,9 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
-from darc.master.periodic_task import PeriodicTask
 from darc.model.service_state import ServiceState
 from darc.node.node_identity import kept_link
 from darc.node.supervisor import ProcessState, Supervisor, SupervisorError
@@ -20,6 +19,7 @@ from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
 
+#: Interval of the repairs (s).
 PERIOD_SECONDS = 1.0
 
 
@@ -165,25 +165,3 @@ class UnresponsiveServices:
         if self._restart():
             for name in hanging:
                 self._kill(name)
-
-
-class Housekeeping:
-    """Periodic tasks, once a second, each in a thread of its own so that none blocks another.
-
-    :param tasks: by the name of what they check; each repairs what it finds
-    """
-
-    def __init__(self, tasks: Mapping[str, Callable[[], None]]) -> None:
-        self.periodic_tasks = [
-            PeriodicTask(name, PERIOD_SECONDS, check) for name, check in tasks.items()
-        ]
-
-    def start(self) -> None:
-        """Start all tasks."""
-        for one in self.periodic_tasks:
-            one.start()
-
-    def end(self) -> None:
-        """End all tasks, and wait for them."""
-        for one in self.periodic_tasks:
-            one.end()

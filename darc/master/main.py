@@ -9,7 +9,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from darc.master.command_port import CommandPort
 from darc.master.commands import CommandVocabulary
 from darc.master.endpoint_file import EndpointFile
 from darc.master.housekeeping import (
-    Housekeeping,
+    PERIOD_SECONDS,
     KeptSocket,
     SupervisorWaker,
     UnresponsiveServices,
@@ -169,10 +169,11 @@ class DarcMaster:
         # Publish orders first: a service that attaches before them would drop its current work.
         self.observations.start_thread()
         self._queue_server.start()
-        self._housekeeping = self._make_housekeeping()
+        self.periodic_tasks = self._housekeeping()
         self._wanted.start_again()
         self.overviews.start()
-        self._housekeeping.start()
+        for task in self.periodic_tasks:
+            task.start()
         self._endpoint_file.start()
         log.info("listening on %s:%d", self.config.bind_address, self.config.master.port)
         self._stopping.wait()
@@ -244,7 +245,8 @@ class DarcMaster:
         directory = Path(self.config.master.parset_dir) / run.observation.datetimesource
         self._books.close(run.key, books_file(directory, self.config.hostname))
 
-    def _make_housekeeping(self) -> Housekeeping:
+    def _housekeeping(self) -> list[PeriodicTask]:
+        """Return the periodic repairs, each in a thread of its own so that none blocks another."""
         logs = {Path(self.config.log_file(name)).parent for name in self.services.names}
         directories = {*logs, Path(self.config.master.log_dir), Path(self.config.master.parset_dir)}
         unresponsive = UnresponsiveServices(
@@ -252,23 +254,17 @@ class DarcMaster:
             self._supervisor.kill,
             lambda: self.config.master.health.restart_unresponsive,
         )
-        return Housekeeping(
-            {
-                **{str(path): partial(keep_directory, path) for path in sorted(directories)},
-                **{
-                    name: KeptSocket(self._run_dir / name).check
-                    for name in ("queues.sock", "supervisord.sock")
-                },
-                "journal": self._journal.check_room,
-                "services that are meant to run": self._wanted.check,
-                "unresponsive services": unresponsive.check,
-            }
-        )
-
-    @property
-    def periodic_tasks(self) -> list[PeriodicTask]:
-        """Periodic tasks of the master, without those of the overview."""
-        return self._housekeeping.periodic_tasks
+        checks: dict[str, Callable[[], None]] = {
+            **{str(path): partial(keep_directory, path) for path in sorted(directories)},
+            **{
+                name: KeptSocket(self._run_dir / name).check
+                for name in ("queues.sock", "supervisord.sock")
+            },
+            "journal": self._journal.check_room,
+            "services that are meant to run": self._wanted.check,
+            "unresponsive services": unresponsive.check,
+        }
+        return [PeriodicTask(name, PERIOD_SECONDS, check) for name, check in checks.items()]
 
     # -- what commands call ----------------------------------------------------------------------
 
@@ -356,7 +352,8 @@ class DarcMaster:
 
     def _end_node(self) -> None:
         log.info("stopping all services, then supervisord")
-        self._housekeeping.end()
+        for task in self.periodic_tasks:
+            task.end()
         # From here on no command can start an observation or a service.
         self.observations.close()
         self._supervisor.start_no_more()
