@@ -25,8 +25,8 @@ class DurableFiles:
         directory.mkdir(exist_ok=True)
         self._directory = directory
         self._lock = threading.Lock()
-        self._lacking: dict[str, str | None] = {}  # failed writes by name; None: to be removed
-        self._errors: dict[str, str] = {}
+        # Failed writes by name: the text, None: to be removed; and the error.
+        self._lacking: dict[str, tuple[str | None, str]] = {}
 
     def load(self) -> Iterator[tuple[Path, Any]]:
         """Yield all files with their content; a damaged one is set aside."""
@@ -58,12 +58,12 @@ class DurableFiles:
 
     def lacks(self, name: str) -> str:
         """Return why the last change of a file is not on disk; empty if it is."""
-        return self._errors.get(name, "")
+        return self._lacking.get(name, (None, ""))[1]
 
     def retry(self) -> bool:
         """Retry failed writes and removals; False while any of them still fails."""
         with self._lock:
-            for name, text in list(self._lacking.items()):
+            for name, (text, _) in list(self._lacking.items()):
                 self._do(name, text)
             return not self._lacking
 
@@ -76,10 +76,9 @@ class DurableFiles:
             else:
                 write_whole(path, text)
         except OSError as error:
-            if self._errors.get(name) != str(error):
+            if self.lacks(name) != str(error):
                 what = "taken up again" if text is None else "forgotten, or as it was before,"
                 log.error("would be %s if the master died now: %s", what, error)
-            self._lacking[name], self._errors[name] = text, str(error)
+            self._lacking[name] = text, str(error)
         else:
             self._lacking.pop(name, None)
-            self._errors.pop(name, None)

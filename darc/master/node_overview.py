@@ -20,7 +20,7 @@ from darc.master.master_losses import MasterLosses
 from darc.master.monitor_link import MonitorLink
 from darc.master.observation_life import Observations
 from darc.master.observation_run import ObservationRun
-from darc.master.periodic_task import HANGS_SECONDS, PeriodicTask
+from darc.master.periodic_task import HANGS_SECONDS, PeriodicTask, thread_troubles
 from darc.master.service_control import ServiceControl
 from darc.model import overview
 from darc.model.counters import in_words
@@ -273,15 +273,9 @@ class Overviews:
 
     def _threads(self, seen: NodeReport) -> Iterator[ThreadTrouble]:
         """Yield the threads that have ended or hang, of darc_master and of darc_monitor."""
-        now = time.time()
-        for one in ended_threads():
-            yield ThreadTrouble(one.name, "ended", one.at, one.error)
-        for task in (*self._tasks, *self._master.periodic_tasks):
-            took = task.hangs_for
-            if took is not None:
-                yield ThreadTrouble(task.name, "hangs", now - took, "")
+        yield from thread_troubles((*self._tasks, *self._master.periodic_tasks))
         for work in self._master.apart.longer_than(HANGS_SECONDS):
-            yield ThreadTrouble(work.name, "hangs", now - work.began.age(), "")
+            yield ThreadTrouble(work.name, "hangs", time.time() - work.began.age(), "")
         trouble = None if self._master.stopping else self._master.monitor.trouble
         if trouble:
             yield trouble

@@ -1,15 +1,17 @@
-"""Thread that runs a task periodically."""
+"""Threads that run tasks periodically, and which of these do not."""
 
 from __future__ import annotations
 
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
 
+from darc.model.overview import ThreadTrouble
 from darc.node.supervisor import SupervisorError
 from darc.runtime.clock import Instant
-from darc.runtime.vital_threads import vital
+from darc.runtime.vital_threads import ended_threads, vital
 
 log = logging.getLogger(__name__)
 
@@ -93,3 +95,15 @@ class PeriodicTask:
             self._failing = str(error)
         else:
             self._failing = ""
+
+
+def thread_troubles(tasks: Iterable[PeriodicTask]) -> Iterator[ThreadTrouble]:
+    """Yield the threads of this process that have ended, and those of the tasks that hang."""
+    for one in ended_threads():
+        yield ThreadTrouble(one.name, "ended", one.at, one.error)
+    now = time.time()
+    for task in tasks:
+        took = task.hangs_for
+        if took is not None:
+            # Rounded, as it would differ a little each time.
+            yield ThreadTrouble(task.name, "hangs", round(now - took), "")

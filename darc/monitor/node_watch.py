@@ -20,9 +20,9 @@ import psutil
 
 from darc.config.config import Config
 from darc.config.records import Struct, field
-from darc.master.periodic_task import PeriodicTask
+from darc.master.periodic_task import PeriodicTask, thread_troubles
 from darc.model.node_report import NodeReport, ServiceReport
-from darc.model.overview import Disk, LogLine, ThreadTrouble
+from darc.model.overview import Disk, LogLine
 from darc.monitor.log_tail import LogTail
 from darc.monitor.master_client import AskedFor, MasterClient, ServiceChanges
 from darc.monitor.process_history import ProcessHistory
@@ -30,7 +30,6 @@ from darc.monitor.service_answers import READERS, read_answer
 from darc.node.process_names import MASTER
 from darc.node.supervisor import ProcessInfo, ProcessState, Supervisor, SupervisorError
 from darc.queues.client import QueuesGoneError
-from darc.runtime.vital_threads import ended_threads
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +156,7 @@ class NodeWatch:
             handovers=tuple(
                 one for said in seen.said.values() for one in said.get("forwarding", ())
             ),
-            threads=tuple(self._threads()),
+            threads=tuple(thread_troubles(self.periodic_tasks)),
         )
 
     @property
@@ -200,15 +199,6 @@ class NodeWatch:
             logged = None  # it reports that itself; supervisord's times are whole seconds
         known = [line for line in (logged, reported) if line is not None]
         return max(known, key=lambda line: line.time or 0.0, default=None)
-
-    def _threads(self) -> Iterator[ThreadTrouble]:
-        now = time.time()
-        for one in ended_threads():
-            yield ThreadTrouble(one.name, "ended", one.at, one.error)
-        for task in self.periodic_tasks:
-            took = task.hangs_for
-            if took is not None:
-                yield ThreadTrouble(task.name, "hangs", round(now - took), "")
 
     def _hand_over(self) -> None:
         for task in self.periodic_tasks:

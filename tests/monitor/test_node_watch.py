@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from nodes import patience, wait_for
 
 from darc.config.config import Layer, parse_config
-from darc.master import node_overview
+from darc.master import node_overview, periodic_task
 from darc.master.node_overview import Overviews
 from darc.master.periodic_task import PeriodicTask
 from darc.model.handover import HandoverState
@@ -379,7 +379,8 @@ def test_an_end_of_a_thread_and_what_hangs_are_in_the_overview(
     hanging.start()
     wait_for(lambda: hanging.hangs_for)
     ended, before = vital_module.ended_threads, len(vital_module.ended_threads())
-    monkeypatch.setattr(node_overview, "ended_threads", lambda: ended()[before:])
+    for module in (node_overview, periodic_task):
+        monkeypatch.setattr(module, "ended_threads", lambda: ended()[before:])
 
     master = FakeMaster(hanging)
     overviews = Overviews(cast(Any, master), cast(Any, None), 0.0)
