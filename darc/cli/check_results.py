@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -40,7 +39,6 @@ class CheckedNode:
     def __init__(self, config: Config | None, broken: ConfigError | OSError | None = None) -> None:
         self._config = config
         self.broken = broken
-        self._lock = threading.RLock()
 
     @property
     def is_readable(self) -> bool:
@@ -76,22 +74,14 @@ class CheckedNode:
         """Whether supervisord is running."""
         return supervisord_pid(self.run_dir) in self.processes
 
+    @cached_property
     def own_status(self) -> ClusterStatus:
         """Overview of the node."""
-        with self._lock:
-            return self._own_status
-
-    @cached_property
-    def _own_status(self) -> ClusterStatus:
         name = next(filter(self.config.is_here, self.config.nodes()), self.config.hostname)
         return collect([NodeTarget(name, "localhost", None)], ANSWER_SECONDS)
 
-    def listeners(self) -> list[PortOwner]:
-        with self._lock:
-            return self._listeners
-
     @cached_property
-    def _listeners(self) -> list[PortOwner]:
+    def listeners(self) -> list[PortOwner]:
         return [
             PortOwner(one.laddr[1], one.pid or 0)
             for one in psutil.net_connections("tcp")

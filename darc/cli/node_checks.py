@@ -38,7 +38,7 @@ def ports(checked: CheckedNode) -> Iterator[CheckResult]:
             bad = True
             yield wrong(f"{port} is both {known[port]} and {key}", f"darc edit: another {key}")
         known[port] = key
-        for one in checked.listeners():
+        for one in checked.listeners:
             if one.port != port:
                 continue
             if one.pid and checked.is_ours(one.pid):
@@ -131,7 +131,7 @@ def node(checked: CheckedNode) -> Iterator[CheckResult]:
     """Check the overview: states, versions, the journal, undelivered triggers."""
     if not checked.is_running:
         return
-    cluster = checked.own_status()
+    cluster = checked.own_status
     found = find_problems(cluster, context(checked.config))
     for problem in found:
         text = f"{problem.title}{f': {problem.text}' if problem.text else ''}"
@@ -148,7 +148,7 @@ def journal(checked: CheckedNode) -> Iterator[CheckResult]:
     used = sum(one.stat().st_size for one in files if one.exists())
     text = f"{size(used)} of {size(most)}"
     if checked.is_running:
-        overview = checked.own_status().nodes[0].overview
+        overview = checked.own_status.nodes[0].overview
         if overview and overview.journal_full:
             text = f"{text}: full, nothing new is taken in"
             yield wrong(text, "make room, or raise darc_master.journal_max_bytes and darc reload")

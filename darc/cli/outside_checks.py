@@ -78,7 +78,7 @@ def _outside(service: str, address: OutsideAddress, checked: CheckedNode) -> Ite
 
 def _listening(ports: Sequence[int], remedy: str, checked: CheckedNode) -> CheckResult:
     """Whether a process of this machine listens on each of the ports."""
-    listen = {one.port for one in checked.listeners()}
+    listen = {one.port for one in checked.listeners}
     if missing := [port for port in ports if port not in listen]:
         return warn(f"no process listens on {_listed(missing)}", remedy)
     return good(f"listens on {_listed(ports)}")
