@@ -7,6 +7,7 @@ import json
 import sys
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -17,7 +18,8 @@ from darc.cli.interactive import TerminalError, guarded, word_parser
 from darc.cli.remote_commands import HERE, chosen_hosts, gather, is_here, to_line
 from darc.cli.terminal_text import shown
 from darc.cluster.node_orders import role_of
-from darc.config.config import Config, ConfigError
+from darc.config.config import ConfigError
+from darc.config.records import convert
 from darc.config.typed import to_plain
 from darc.node.node_config import load_config
 from darc.node.node_probe import with_running_run_dir
@@ -101,34 +103,24 @@ def main(arguments: Sequence[str]) -> int:
 def _everywhere(checked: CheckedNode, wanted: str) -> dict[str, list[NamedCheckResult]]:
     config = checked.config
     hosts = chosen_hosts(config, wanted)
-    far = [host for host in hosts if not is_here(config, host)]
-    timeout = config.cluster.connect_timeout + CHECK_SECONDS + 5.0
-    answers, reasons = gather(config, far, "doctor", ["--for-another"], timeout)
+    words = ["--for-another"]
+    answers, reasons = gather(config, hosts, "doctor", words, CHECK_SECONDS + 5.0, _findings)
     found = {}
     for host in hosts:
         if is_here(config, host):
             found[host] = examine(checked, CHECKS, CHECK_SECONDS)
         elif host in reasons:
-            found[host] = [_unreached(config, host, reasons[host])]
+            text = f"{role_of(config, host)} not reached: {reasons[host]}"
+            remedy = f"ssh -o BatchMode=yes {host} true"
+            found[host] = [NamedCheckResult("ssh", Verdict.WRONG, text, remedy)]
         else:
-            try:
-                some = [_finding(plain) for plain in answers[host]["findings"]]
-            except (ValueError, KeyError, TypeError) as error:
-                some = [_unreached(config, host, f"its reply cannot be read: {error}")]
-            else:
-                some.insert(0, NamedCheckResult("ssh", Verdict.OK, "reached", ""))
-            found[host] = some
+            reached = NamedCheckResult("ssh", Verdict.OK, "reached", "")
+            found[host] = [reached, *answers[host]]
     return found
 
 
-def _unreached(config: Config, host: str, reason: str) -> NamedCheckResult:
-    text = f"{role_of(config, host)} not reached: {reason}"
-    return NamedCheckResult("ssh", Verdict.WRONG, text, f"ssh -o BatchMode=yes {host} true")
-
-
-def _finding(plain: dict[str, str]) -> NamedCheckResult:
-    texts = [str(plain[name]) for name in ("check", "text", "remedy")]
-    return NamedCheckResult(texts[0], Verdict(plain["verdict"]), *texts[1:])
+def _findings(plain: dict[str, Any]) -> list[NamedCheckResult]:
+    return convert(plain["findings"], list[NamedCheckResult])
 
 
 def _print(found: dict[str, list[NamedCheckResult]]) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from typing import Any
 
 from darc.cli.interactive import guarded, load, word_parser
 from darc.cli.log_following import FollowedNodes
@@ -26,7 +27,7 @@ from darc.cli.log_lines import (
     wait_for_change,
     width_of,
 )
-from darc.cli.log_records import parse_since
+from darc.cli.log_records import LogRecord, parse_since
 from darc.cli.log_sources import LogFilter, NodeLogs
 from darc.cli.remote_commands import chosen_hosts, gather, is_here, to_line
 from darc.cli.terminal_text import shown
@@ -149,30 +150,32 @@ def _for_another(logs: NodeLogs, selection: LogFilter, follow: bool) -> int:
 def _once(
     config: Config, hosts: Sequence[str], services: Sequence[str], selection: LogFilter
 ) -> int:
-    far = [host for host in hosts if not is_here(config, host)]
     lines: list[Line] = []
     without: dict[str, str] = {}
-    for host in set(hosts) - set(far):
+    for host in hosts:
+        if not is_here(config, host):
+            continue
         try:
             with closing(chosen_logs(config, services, some=True)) as logs:
                 lines += [(host, record) for record in logs.history(selection, False)]
         except NoSuchServiceError as error:
             without[host] = str(error)
-    timeout = config.cluster.connect_timeout + READ_SECONDS
     words = arguments_for(services, selection, False, len(hosts) > 1)
-    answers, failed = gather(config, far, "logs", words, timeout)
-    for host, answer in answers.items():
-        try:
-            lines += [(host, from_plain(plain)) for plain in answer["records"]]
-            if NO_SERVICE in answer:
-                without[host] = str(answer[NO_SERVICE])
-        except (TypeError, KeyError, ValueError) as error:
-            failed[host] = f"its reply cannot be read: {error}"
+    answers, failed = gather(config, hosts, "logs", words, READ_SECONDS, _answer)
+    for host, (found, why_not) in answers.items():
+        lines += [(host, record) for record in found]
+        if why_not:
+            without[host] = why_not
     lines.sort(key=lambda line: line[1].key)
     if selection.last is not None:
         lines = lines[max(0, len(lines) - selection.last) :]
     print_lines(lines, width_of(hosts))
     return _print_result(hosts, without, failed)
+
+
+def _answer(plain: dict[str, Any]) -> tuple[list[LogRecord], str]:
+    """Return the entries of another node, and why it has none of the services."""
+    return [from_plain(one) for one in plain["records"]], str(plain.get(NO_SERVICE, ""))
 
 
 def _print_result(

@@ -58,19 +58,13 @@ def main(arguments: Sequence[str]) -> int:
         print(to_line({"rows": _plain(_own(config, options.all))}))
         return 0
     hosts = chosen_hosts(config, options.host)
-    far = [host for host in hosts if not is_here(config, host)]
     words = ["--for-another", *(["--all"] if options.all else [])]
-    timeout = config.cluster.connect_timeout + READ_SECONDS
-    answers, reasons = gather(config, far, "observations", words, timeout)
-    rows: dict[str, list[ObservationRow]] = {}
-    for host in hosts:
-        if is_here(config, host):
-            rows[host] = _own(config, options.all)
-        elif host in answers:
-            try:
-                rows[host] = [_row(plain) for plain in answers[host]["rows"]]
-            except (ValueError, KeyError, TypeError) as error:
-                reasons[host] = f"its reply cannot be read: {error}"
+    answers, reasons = gather(config, hosts, "observations", words, READ_SECONDS, _rows)
+    rows = {
+        host: _own(config, options.all) if is_here(config, host) else answers[host]
+        for host in hosts
+        if host not in reasons
+    }
     if options.json:
         plain = {host: {"error": reason} for host, reason in reasons.items()}
         print(json.dumps(plain | {host: _plain(some) for host, some in rows.items()}))
@@ -90,9 +84,8 @@ def _plain(rows: Sequence[ObservationRow]) -> list[dict[str, Any]]:
     return [asdict(row) for row in rows]
 
 
-def _row(plain: Any) -> ObservationRow:
-    row: ObservationRow = typed.from_plain(ObservationRow, plain, "observation")
-    return row
+def _rows(plain: dict[str, Any]) -> list[ObservationRow]:
+    return [typed.from_plain(ObservationRow, one, "observation") for one in plain["rows"]]
 
 
 def _print(rows: dict[str, list[ObservationRow]], with_host: bool) -> None:

@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from darc.cli.interactive import TerminalError
 from darc.cluster import ssh
@@ -17,6 +17,7 @@ from darc.config.host_names import same_host
 MARK = "darc-line: "
 EVERYWHERE = "all"
 HERE = ("localhost", "127.0.0.1", "::1")
+_Answer = TypeVar("_Answer")
 
 
 def chosen_hosts(config: Config, wanted: str) -> tuple[str, ...]:
@@ -115,13 +116,21 @@ class RemoteCommand:
 
 
 def gather(
-    config: Config, hosts: Sequence[str], module: str, arguments: Sequence[str], timeout: float
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Return the single reply of each node, and the reasons why others gave none.
+    config: Config,
+    hosts: Sequence[str],
+    module: str,
+    arguments: Sequence[str],
+    seconds: float,
+    parse: Callable[[dict[str, Any]], _Answer],
+) -> tuple[dict[str, _Answer], dict[str, str]]:
+    """Return the single reply of each node but this one, and the reasons why others gave none.
 
-    :param timeout: total time for all nodes in parallel, s
+    :param seconds: time for all nodes in parallel, once connected
+    :param parse: returns what a reply says, or raises ValueError, KeyError or TypeError
     """
-    answers: dict[str, dict[str, Any]] = {}
+    hosts = [host for host in hosts if not is_here(config, host)]
+    timeout = config.cluster.connect_timeout + seconds
+    answers: dict[str, _Answer] = {}
     reasons: dict[str, str] = {}
     fars: list[RemoteCommand] = []
     over = threading.Condition()
@@ -134,7 +143,7 @@ def gather(
 
     def on_object(host: str, plain: dict[str, Any]) -> None:
         with over:
-            answers[host] = plain
+            answers[host] = parse(plain)
             over.notify_all()
 
     for host in hosts:
