@@ -17,11 +17,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "monitor"))
 import made_up
 from made_up import MASTER, NOW, ON_MASTER, node, service, silent
 
+from darc.config.settings import AlarmSettings, EmailSettings
 from darc.model.overview import Disk, Handover, LossRecord, LossSummary
 from darc.monitor.alarms import alarm_messages as text
 from darc.monitor.alarms.alarm_rules import (
     FIRST_SECONDS,
-    HoldTimes,
     ProblemSnapshot,
     select_alarms,
     stopped_on_purpose,
@@ -32,13 +32,26 @@ from darc.monitor.alarms.alarm_states import (
     UPDATE,
     AlarmMessage,
     AlarmStates,
-    AlarmTimes,
 )
 from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
 from darc.monitor.problems import find
 
-PACE = AlarmTimes(clear=60.0, gather=5.0, repeat=60.0)
-HOLDS = HoldTimes(grave=30.0, minor=300.0)
+SETTINGS = AlarmSettings(
+    enabled=True,
+    hold=30.0,
+    hold_minor=300.0,
+    clear=60.0,
+    gather=5.0,
+    repeat=60.0,
+    give_up_after=3600.0,
+    timeout=10.0,
+    ignore=(),
+    page_url=None,
+    email_settings=EmailSettings(to=()),
+    webhooks=(),
+    chat=(),
+    alertmanagers=(),
+)
 ORIGIN = text.MessageOrigin("arts041", "http://127.0.0.1:51080/")
 
 
@@ -48,7 +61,7 @@ class Night:
     def __init__(self, ignored: Iterable[str] = (), workers: int = 9, step: float = 1.0) -> None:
         self.now = NOW
         self.step = step
-        self.book = AlarmStates(PACE)
+        self.book = AlarmStates(SETTINGS)
         self.ignored = frozenset(ignored)
         self.stopped: set[str] = set()
         self.nodes: dict[str, NodeStatus] = {}
@@ -82,7 +95,7 @@ class Night:
                 (self.stopped.add if purpose else self.stopped.discard)(one.name)
         cluster = ClusterStatus(self.now, tuple(nodes))
         found = find(cluster, made_up.CONTEXT)
-        return select_alarms(cluster, found, HOLDS, self.ignored, self.stopped)
+        return select_alarms(cluster, found, SETTINGS, self.ignored, self.stopped)
 
     def passes(self, seconds: float) -> list[AlarmMessage]:
         """What is said in that time."""
@@ -96,7 +109,7 @@ class Night:
     def restart(self) -> None:
         """Another process goes on from what was remembered."""
         plain = json.loads(json.dumps(self.book.to_plain()))
-        self.book = AlarmStates(self.book.pace)
+        self.book = AlarmStates(SETTINGS)
         self.book.recall(plain, self.now)
 
 

@@ -13,8 +13,8 @@ from darc.config.config_layers import expand_hosts
 from darc.config.records import Struct, replace
 from darc.monitor.alarms.alarm_delivery import AlarmDeliveries, receivers
 from darc.monitor.alarms.alarm_messages import MessageOrigin
-from darc.monitor.alarms.alarm_rules import HoldTimes, select_alarms, stopped_on_purpose
-from darc.monitor.alarms.alarm_states import AlarmStates, AlarmTimes
+from darc.monitor.alarms.alarm_rules import select_alarms, stopped_on_purpose
+from darc.monitor.alarms.alarm_states import AlarmStates
 from darc.runtime.clock import Since
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class AlarmManager:
         self._stopped = threading.Event()
         self._source = source
         self._deliveries = AlarmDeliveries(self._woken.set)
-        self._states = AlarmStates(_pace(config))
+        self._states = AlarmStates(config.alarms)
         self._stopped_nodes: set[str] = set()
         self._said = ""
         self._given_up: list[tuple[str, str]] = []
@@ -129,7 +129,7 @@ class AlarmManager:
         """Take in the current problems and the outcomes of deliveries."""
         cluster, findings = self._source().findings()
         with self._lock:
-            if not self._enabled:
+            if not self._settings.enabled:
                 return
             for node in cluster.nodes:
                 purpose = stopped_on_purpose(node)
@@ -137,13 +137,14 @@ class AlarmManager:
                     (self._stopped_nodes.add if purpose else self._stopped_nodes.discard)(node.name)
             self._follow_clock(cluster.time)
             sight = select_alarms(
-                cluster, findings, self._holds, self._ignored, self._stopped_nodes
+                cluster, findings, self._settings, self._ignored, self._stopped_nodes
             )
+            give_up_after = self._settings.give_up_after
             for message in self._states.update(sight):
                 log.warning("%s: %s", message.kind, message.title)
-                self._deliveries.add(message, self._give_up_after)
+                self._deliveries.add(message, give_up_after)
             # Once for the outcomes since the last round, and once for what may be sent now.
-            self._given_up += self._deliveries.pump(self._remembered, self._give_up_after)
+            self._given_up += self._deliveries.pump(self._remembered, give_up_after)
             plain = self._to_plain()
             if plain != self._plain:
                 self._plain = plain
@@ -161,18 +162,13 @@ class AlarmManager:
     # -- settings and memory -----------------------------------------------------------------------
 
     def _configure(self, config: Config) -> None:
-        settings = config.alarms
+        settings = self._settings = self._states.settings = config.alarms
         alone = config.role is Role.STANDALONE
         cluster = (config.hostname if alone else config.nodes()[0]).partition(".")[0]
-        page_url = settings.page_url
-        self._enabled = settings.enabled
-        self._give_up_after = settings.give_up_after
-        self._holds = HoldTimes(settings.hold, settings.hold_minor)
         self._ignored = frozenset(expand_hosts(settings.ignore))
-        self._states.pace = _pace(config)
 
         def origin() -> MessageOrigin:
-            return MessageOrigin(cluster, page_url or self._source().url)
+            return MessageOrigin(cluster, settings.page_url or self._source().url)
 
         self._deliveries.configure(receivers(config, origin))
         self._deliveries.alertmanagers.configure(settings.alertmanagers, settings.timeout, origin)
@@ -193,8 +189,3 @@ class AlarmManager:
             self._source().history.recall(memory["history"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             log.error("which alarms were open cannot be read, so they may come again: %r", error)
-
-
-def _pace(config: Config) -> AlarmTimes:
-    settings = config.alarms
-    return AlarmTimes(settings.clear, settings.gather, settings.repeat)

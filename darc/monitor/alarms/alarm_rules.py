@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from darc.config.records import Struct
+from darc.config.settings import AlarmSettings
 from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
 from darc.monitor.findings import DIED, FAILED, STOPPED, STOPPING, Finding, Priority
 
@@ -52,27 +53,16 @@ class ProblemSnapshot(Struct, frozen=True):
     aside: Mapping[tuple[str, str], str]
 
 
-class HoldTimes(Struct, frozen=True):
-    """How long problems have to last (s).
-
-    :param grave: problems that are grave
-    :param minor: the others
-    """
-
-    grave: float
-    minor: float
-
-
 def select_alarms(
     cluster: ClusterStatus,
     findings: Iterable[Finding],
-    holds: HoldTimes,
+    settings: AlarmSettings,
     ignored: Collection[str],
     stopped: Collection[str],
 ) -> ProblemSnapshot:
     """Select the alarms among the findings.
 
-    :param holds: how long problems have to last
+    :param settings: how long problems have to last
     :param ignored: hosts without alarms
     :param stopped: nodes that were stopping on purpose when they last answered
     """
@@ -96,7 +86,7 @@ def select_alarms(
             continue  # it follows from that problem
         if finding.state == FAILED and finding.service == "all":
             unknown.add(host)  # its services have no findings of their own
-        hold = _hold(finding, nodes.get(host), holds)
+        hold = _hold(finding, nodes.get(host), settings)
         sightings.setdefault((subject, host), HostProblem(subject, finding, hold))
     return ProblemSnapshot(cluster.time, tuple(sightings.values()), frozenset(unknown), aside)
 
@@ -122,9 +112,9 @@ def stopped_on_purpose(node: NodeStatus) -> bool | None:
     return node.overview.stopping or (bool(states) and states <= set(ON_PURPOSE))
 
 
-def _hold(finding: Finding, node: NodeStatus | None, holds: HoldTimes) -> float:
+def _hold(finding: Finding, node: NodeStatus | None, settings: AlarmSettings) -> float:
     if finding.state == FAILED or finding.rank == Priority.LOST:
         return 0.0  # it has lasted already
     if finding.rank == Priority.UNREACHED and node and not node.heard:
-        return max(holds.grave, FIRST_SECONDS)
-    return holds.grave if finding.grave else holds.minor
+        return max(settings.hold, FIRST_SECONDS)
+    return settings.hold if finding.grave else settings.hold_minor

@@ -7,6 +7,7 @@ from typing import Any
 
 from darc.config import typed
 from darc.config.records import Struct, field
+from darc.config.settings import AlarmSettings
 from darc.monitor.alarms.alarm_rules import HostProblem, ProblemSnapshot
 from darc.monitor.findings import FAILED, one_text
 from darc.monitor.shell_commands import ranges
@@ -102,22 +103,14 @@ class Episode(Struct):
     next: float | None = None
 
 
-class AlarmTimes(Struct, frozen=True):
-    """Delays in s: see section `alarms` of the configuration."""
-
-    clear: float
-    gather: float
-    repeat: float
-
-
 class AlarmStates:
     """States of all alarms; :meth:`update` returns the messages that are due.
 
-    :param pace: delays
+    :param settings: their delays
     """
 
-    def __init__(self, pace: AlarmTimes) -> None:
-        self.pace = pace
+    def __init__(self, settings: AlarmSettings) -> None:
+        self.settings = settings
         self._episodes: dict[str, Episode] = {}
         self._before: dict[str, tuple[float, int]] = {}  # subject: time of end, recurrences
         self._remedies: dict[tuple[str, str], Callable[[Sequence[str]], str]] = {}
@@ -191,7 +184,7 @@ class AlarmStates:
         if not place.is_open and now - place.seen >= sighting.hold:
             place.is_open = True
             if episode.next is None:
-                episode.next = now + self.pace.gather
+                episode.next = now + self.settings.gather
 
     def _miss(self, subject: str, episode: Episode, host: str, sight: ProblemSnapshot) -> None:
         place, now = episode.places[host], sight.time
@@ -208,7 +201,7 @@ class AlarmStates:
     def _clear(self, subject: str) -> float:
         """Return how long a problem must be absent (s); doubled at each recurrence."""
         _, times = self._before.get(subject, (0.0, 0))
-        return min(self.pace.clear * 2.0**times, max(self.pace.clear, LONGEST_SECONDS))
+        return min(self.settings.clear * 2.0**times, max(self.settings.clear, LONGEST_SECONDS))
 
     # -- messages ----------------------------------------------------------------------------------
 
@@ -239,7 +232,7 @@ class AlarmStates:
                 place.told |= place.over is None
                 place.news = False
                 place.over_told |= place.over is not None
-        wait = min(self.pace.repeat * 2.0**episode.messages, LONGEST_SECONDS)
+        wait = min(self.settings.repeat * 2.0**episode.messages, LONGEST_SECONDS)
         episode.messages += 1
         episode.next = now + wait
 
