@@ -8,10 +8,11 @@ from pathlib import Path
 import psutil
 
 from darc.cli.check_results import ANSWER_SECONDS, CheckedNode
-from darc.cli.nodes_asked import context, targets
+from darc.cli.nodes_asked import targets
 from darc.cli.terminal_text import size
 from darc.config.config import Role
 from darc.monitor.cluster_watch import collect
+from darc.monitor.findings import RuleContext
 from darc.monitor.problems import find_problems
 from darc.monitor.rules import CLOCK_SECONDS
 from darc.node import node_identity
@@ -132,7 +133,7 @@ def node(checked: CheckedNode) -> Iterator[CheckResult]:
     if not checked.is_running:
         return
     cluster = checked.own_status
-    found = find_problems(cluster, context(checked.config))
+    found = find_problems(cluster, RuleContext.of(checked.config))
     for problem in found:
         text = f"{problem.title}{f': {problem.text}' if problem.text else ''}"
         yield (wrong if problem.grave else warn)(text, problem.command)

@@ -1,13 +1,10 @@
-"""Nodes to query for their overviews, and the context of the rules about them."""
+"""Nodes to query for their overviews."""
 
 from __future__ import annotations
 
 from darc.cli.remote_commands import HERE, chosen_hosts, is_here
 from darc.config.config import Config, Role
-from darc.config.settings import StatusWebsiteSettings
 from darc.monitor.cluster_watch import NodeTarget
-from darc.monitor.findings import RuleContext
-from darc.monitor.shell_commands import ShellCommands
 from darc.node.endpoint import endpoint_file
 
 
@@ -28,12 +25,3 @@ def _target(config: Config, host: str) -> NodeTarget:
         port = None if endpoint_file().exists() else config.master.port
         return NodeTarget(host, HERE[0], port)
     return NodeTarget(host, host, config.master.port)
-
-
-def context(config: Config) -> RuleContext:
-    """Return names of services and commands on this host, for problems."""
-    alone = config.role is Role.STANDALONE
-    master = "" if alone else config.nodes()[0]
-    return RuleContext(
-        config.of(StatusWebsiteSettings).service_to_name, master, ShellCommands(alone)
-    )

@@ -18,11 +18,12 @@ from rich.live import Live
 from rich.text import Text
 
 from darc.cli.interactive import TerminalError, load, word_parser
-from darc.cli.nodes_asked import context, targets
+from darc.cli.nodes_asked import targets
 from darc.cli.watch_view import WatchSnapshot, page
 from darc.config.config import Config
 from darc.config.settings import StatusWebsiteSettings
 from darc.monitor.cluster_watch import ClusterWatch, NodeTarget, collect
+from darc.monitor.findings import RuleContext
 from darc.monitor.problems import find_problems
 
 #: Interval of redrawing ages, and largest interval of new numbers from the nodes (s).
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _print_once(config: Config, asked: Sequence[NodeTarget]) -> None:
     cluster = collect(asked, config.of(StatusWebsiteSettings).timeout)
-    snapshot = WatchSnapshot(cluster, find_problems(cluster, context(config)))
+    snapshot = WatchSnapshot(cluster, find_problems(cluster, RuleContext.of(config)))
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     for line in page(snapshot, console.width, None):
         console.print(line, no_wrap=True, crop=False, overflow="ignore")
@@ -73,7 +74,7 @@ class _Screen:
     """The terminal during ``darc watch``."""
 
     def __init__(self, config: Config, asked: Sequence[NodeTarget]) -> None:
-        self._context = context(config)
+        self._context = RuleContext.of(config)
         self._watch = ClusterWatch(asked, NUMBERS_SECONDS, config.of(StatusWebsiteSettings).timeout)
         self._watch.on_change = self._wake
         self._console = Console(highlight=False)

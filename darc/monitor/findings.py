@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Self
 
+from darc.config.config import Config, Role
 from darc.config.records import Struct
+from darc.config.settings import StatusWebsiteSettings
 from darc.model.service_state import ServiceState
 from darc.monitor.shell_commands import ShellCommands
 
@@ -112,6 +114,13 @@ class RuleContext(Struct, frozen=True):
     names: Mapping[str, str]
     master: str
     shell: ShellCommands
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Return the context on this host."""
+        alone = config.role is Role.STANDALONE
+        names = config.of(StatusWebsiteSettings).service_to_name
+        return cls(names, "" if alone else config.nodes()[0], ShellCommands(alone))
 
     def name(self, service: str) -> str:
         """Return the display name of a service beside its name in commands; empty: none."""

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from darc.config.config import Role
 from darc.config.settings import ProcessorMasterSettings, StatusWebsiteSettings
 from darc.monitor.alarms.alarm_manager import AlarmManager
 from darc.monitor.cluster_watch import NodeTarget
 from darc.monitor.findings import RuleContext
 from darc.monitor.page.publisher import Publisher, PublisherSettings
 from darc.monitor.page.render_page import INDEX
-from darc.monitor.shell_commands import ShellCommands
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit
 from darc.services.base.service import Service
@@ -65,15 +63,12 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
 
     def page_settings(self) -> PublisherSettings:
         config, settings = self.config, self.settings
-        alone = config.role is Role.STANDALONE
         hosts = config.nodes()
         return PublisherSettings(
             targets=tuple(map(self._target, hosts)),
             own=next(filter(self.config.is_here, hosts), config.hostname),
             service=self.name,
-            context=RuleContext(
-                settings.service_to_name, "" if alone else hosts[0], ShellCommands(alone)
-            ),
+            context=RuleContext.of(config),
             colours=Colours(settings.colour_good, settings.colour_bad, settings.colour_unknown),
             interval=settings.interval,
             timeout=settings.timeout,
