@@ -92,8 +92,17 @@ def ask_node(
             port=target.port,
             values=True,
         )["message"]
+        return _status(target, message, sent, timeout)
     except MasterUnreachedError as error:
         return NodeStatus(target.name, reason=error.why, cause=error.cause, since=time.time())
+    # An invalid answer of a node must not affect the others.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        return NodeStatus(target.name, reason=reason, since=time.time())
+
+
+def _status(target: NodeTarget, message: object, sent: float, timeout: float) -> NodeStatus:
+    """Return the status by a node's answer to a request of the time `sent` (Unix s)."""
     received = time.time()
     try:
         value = master_value(message)
@@ -128,21 +137,10 @@ def collect(targets: Sequence[NodeTarget], timeout: float) -> ClusterStatus:
     :param timeout: s
     """
     known = fan_out(
-        lambda target: _ask_safely(target, timeout), targets, timeout=timeout + GRACE_SECONDS
+        lambda target: ask_node(target, timeout), targets, timeout=timeout + GRACE_SECONDS
     )
     nodes = (known.get(target) or _late(NodeStatus(target.name), timeout) for target in targets)
     return ClusterStatus(time.time(), tuple(nodes))
-
-
-def _ask_safely(
-    target: NodeTarget, timeout: float, after: str = "", within: float = 0.0
-) -> NodeStatus:
-    """Request the overview of a node; an invalid answer of it must not affect the others."""
-    try:
-        return ask_node(target, timeout, after, within)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        return NodeStatus(target.name, reason=reason, since=time.time())
 
 
 def _late(node: NodeStatus, timeout: float, since: float | None = None) -> NodeStatus:
@@ -229,7 +227,7 @@ class ClusterWatch:
         limit = self._timeout + (self._interval if after else 0.0) + GRACE_SECONDS
         with self._lock:
             self._asking[target.name] = _Question(time.monotonic(), limit)
-        node = _ask_safely(target, self._timeout, after, self._interval)
+        node = ask_node(target, self._timeout, after, self._interval)
         if after and node.overview and node.overview.change == after:
             early = self._interval - node.overview.waited
             self._stopped.wait(max(0.0, min(early, 1.0)))  # too many clients are waiting there
