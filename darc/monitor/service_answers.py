@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from darc.config import typed
@@ -37,10 +38,6 @@ def _read_handovers(plain: Mapping[str, Any]) -> tuple[Handover, ...]:
     )
 
 
-def _read_outcomes(plain: Mapping[str, int]) -> dict[str, int]:
-    return convert(plain, dict[str, int])
-
-
 def _read_latency(plain: Mapping[str, Mapping[str, float]]) -> tuple[StageLatency, ...]:
     return tuple(convert({"name": name, **of}, StageLatency) for name, of in plain.items())
 
@@ -62,7 +59,7 @@ def _read_line(plain: tuple[float, str] | None) -> LogLine | None:
 #: Parsers of the attributes that services are asked for, where they have them.
 READERS: Mapping[str, Callable[[Any], Any]] = {
     "send_events": bool,
-    "outcomes": _read_outcomes,
+    "outcomes": partial(convert, type=dict[str, int]),
     "latency": _read_latency,
     "forwarding": _read_handovers,
     "losses": _read_losses,

@@ -9,8 +9,8 @@ from typing import Any
 
 from darc.config.records import Struct, field
 from darc.model.overview import ServiceOverview
-from darc.model.service_state import ServiceState
 from darc.monitor.cluster_watch import NodeStatus
+from darc.monitor.findings import FAILED, STOPPED
 
 #: So many exits within this time (s) are too many; over after the same time without one.
 OFTEN_DEATHS, OFTEN_SECONDS = 3, 600.0
@@ -18,7 +18,6 @@ OFTEN_DEATHS, OFTEN_SECONDS = 3, 600.0
 #: oldest entry is that old.
 GROWTH_SECONDS, GROWTH_ENTRIES = 600.0, 1000
 SAMPLE_SECONDS = 15.0
-FAILED, STOPPED = str(ServiceState.FAILED), str(ServiceState.STOPPED)
 
 
 class Trend(Struct, frozen=True):

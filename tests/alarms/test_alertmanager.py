@@ -127,7 +127,7 @@ def made() -> Iterator[Callable[..., Alertmanagers]]:
     def make(*urls: str, plain: list[Any] | None = None, timeout: float = 5.0) -> Alertmanagers:
         one = Alertmanagers(lambda: None)
         one.configure(urls, timeout, lambda: MessageOrigin("arts041", PAGE))
-        one.recall(plain or [])
+        one.book.recall(plain or [])
         every.append(one)
         return one
 
@@ -176,7 +176,7 @@ def test_an_alarm_from_its_start_to_its_end(real: Real, made: Callable[..., Aler
     assert (later["fingerprint"], later["startsAt"]) == (alert["fingerprint"], alert["startsAt"])
     one.add(message(OVER))
     pumped(one, lambda: not real.alerts())
-    pumped(one, lambda: one.to_plain() == [] and one.waiting() == [])
+    pumped(one, lambda: one.book.to_plain() == [] and one.waiting() == [])
 
 
 @needs_program
@@ -237,7 +237,7 @@ def test_the_end_is_told_after_a_restart(real: Real, made: Callable[..., Alertma
     pumped(one, real.alerts)
     one.close()
     one.add(message(OVER))
-    plain = json.loads(json.dumps(one.to_plain()))
+    plain = json.loads(json.dumps(one.book.to_plain()))
     other = made(real.url, plain=plain)
     pumped(other, lambda: not real.alerts())
 
@@ -267,7 +267,7 @@ def test_any_text_and_time_is_taken(shared: Real, text: str, since: float, over:
 
     def has_it() -> bool:
         if over:  # it is forgotten once its end has been taken
-            return not one.to_plain()
+            return not one.book.to_plain()
         return any(datetime.fromisoformat(it["updatedAt"]) > before for it in shared.alerts())
 
     try:
@@ -304,7 +304,7 @@ def test_one_that_does_not_take_it_is_named(
 
         pumped(one, lambda: ends() == [True])
         bad.answers = []
-        pumped(one, lambda: bad.received and not one.waiting() and not one.to_plain())
+        pumped(one, lambda: bad.received and not one.waiting() and not one.book.to_plain())
 
 
 def test_what_is_not_taken_for_long_is_given_up_and_sent_all_the_same(

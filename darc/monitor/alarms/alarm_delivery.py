@@ -243,12 +243,12 @@ class AlarmDeliveries:
             if box.letters
         }
         told = {key: list(who) for key, who in self._notified.items()}
-        return {"letters": letters, "told": told, "alerts": self.alertmanagers.to_plain()}
+        return {"letters": letters, "told": told, "alerts": self.alertmanagers.book.to_plain()}
 
     def recall(self, plain: Mapping[str, Any]) -> None:
         """Restore a saved state."""
         self._notified = {alarm: list(who) for alarm, who in plain["told"].items()}
-        self.alertmanagers.recall(plain.get("alerts", []))  # versions before have none
+        self.alertmanagers.book.recall(plain.get("alerts", []))  # versions before have none
         for key, letters in plain["letters"].items():
             box = self._boxes.get(key)
             for content, *times in letters:

@@ -228,7 +228,8 @@ class Alertmanagers:
 
     def __init__(self, on_outcome: Callable[[], None]) -> None:
         self._on_outcome = on_outcome
-        self._book = AlertBook()
+        #: What they are told.
+        self.book = AlertBook()
         self._managers: dict[str, Alertmanager] = {}
         self._origin: Callable[[], MessageOrigin] = lambda: MessageOrigin("", None)
 
@@ -245,18 +246,18 @@ class Alertmanagers:
         for url in urls:
             if url not in self._managers:
                 self._managers[url] = Alertmanager(
-                    url, timeout, self._book, lambda: self._origin().page, self._on_outcome
+                    url, timeout, self.book, lambda: self._origin().page, self._on_outcome
                 )
             self._managers[url].timeout = timeout
 
     def add(self, message: AlarmMessage) -> None:
         """Take a message about an alarm."""
-        self._book.add(message, self._origin().cluster)
+        self.book.add(message, self._origin().cluster)
 
     def pump(self, give_up_after: float) -> list[tuple[str, str]]:
         """Send what is due; return what was given up, and why."""
         managers = self._managers.values()
-        self._book.acknowledged(min((one.taken for one in managers), default=self._book.number))
+        self.book.acknowledged(min((one.taken for one in managers), default=self.book.number))
         return [gone for one in managers for gone in one.pump(give_up_after)]
 
     def waiting(self) -> list[str]:
@@ -268,14 +269,6 @@ class Alertmanagers:
         """Stop sending; what is open stays in the memory."""
         for one in self._managers.values():
             one.close()
-
-    def to_plain(self) -> list[Any]:
-        """Return the state to save."""
-        return self._book.to_plain()
-
-    def recall(self, plain: Sequence[Any]) -> None:
-        """Restore a saved state."""
-        self._book.recall(plain)
 
 
 def _time(unix: float) -> str:
