@@ -142,16 +142,11 @@ class Renderer:
         """Render all parts that can change while the page is open."""
         rows = view.node_rows(cluster, problems)
         groups = view.groups(cluster, rows, self._context.master)
-        shown = {row.name: row for group in groups for table in group.tables for row in table.rows}
-        columns = {
-            row.name: max(1, len(group.services))
+        texts = {
+            row.name: self._render("row.html", row=row, columns=max(1, len(group.services)))
             for group in groups
             for table in group.tables
             for row in table.rows
-        }
-        texts = {
-            name: self._render("row.html", row=row, columns=columns[name])
-            for name, row in shown.items()
         }
         counts = {group.title: group.count for group in groups}
         verdict, headline = _headline(cluster, problems)
