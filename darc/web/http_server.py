@@ -9,12 +9,16 @@ import socket
 import socketserver
 import threading
 import time
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from http import HTTPStatus
+from typing import Any, ClassVar
 
 from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
+
+TEXT = "text/plain; charset=utf-8"
 
 
 class BoundedServer(http.server.ThreadingHTTPServer):
@@ -33,7 +37,7 @@ class BoundedServer(http.server.ThreadingHTTPServer):
     def __init__(
         self,
         address: tuple[str, int],
-        handler: type[http.server.BaseHTTPRequestHandler],
+        handler: type[BoundedHandler],
         *,
         who: str,
         places: int,
@@ -111,3 +115,80 @@ class BoundedServer(http.server.ThreadingHTTPServer):
         with self._lock:
             self._deadlines.pop(request, None)
         super().shutdown_request(request)
+
+
+class BoundedHandler(http.server.BaseHTTPRequestHandler):
+    """Handler of one request: GET and HEAD, as a subclass answers them; others are refused."""
+
+    server_version = "DARC"
+    sys_version = ""
+    #: Headers of every response.
+    fixed_headers: ClassVar[Mapping[str, str]] = {
+        "X-Content-Type-Options": "nosniff",
+        "Connection": "close",
+    }
+
+    def answer(self) -> None:
+        """Answer the request."""
+        raise NotImplementedError
+
+    def begin(
+        self,
+        status: HTTPStatus,
+        length: int | None,
+        kind: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Send the headers of a response.
+
+        :param length: bytes; None: until the connection is closed
+        :param kind: its Content-Type
+        :param headers: further ones
+        """
+        self.send_response(status)
+        for name, value in {**self.fixed_headers, **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", kind)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the response is more than its headers."""
+        return self.command != "HEAD"
+
+    def send(
+        self, status: HTTPStatus, data: bytes, kind: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send a response."""
+        self.begin(status, len(data), kind, headers)
+        if self.has_body:
+            self.wfile.write(data)
+
+    def say(
+        self, status: HTTPStatus, text: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send a line of text, by default the status in words, and close the connection."""
+        self.close_connection = True
+        said = text or f"{status.value} {status.phrase}"
+        self.send(status, f"{said}\n".encode(), TEXT, headers)
+
+    # -- what http.server calls --------------------------------------------------------------------
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def _refuse(self) -> None:
+        self.say(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "GET, HEAD"})
+
+    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = _refuse  # noqa: N815
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Send an error of http.server as plain text."""
+        self.say(HTTPStatus(code))
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Log no requests."""

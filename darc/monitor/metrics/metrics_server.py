@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import logging
 import sys
 import threading
@@ -16,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from darc.config.records import replace
 from darc.monitor.metrics.node_families import NodeCollector
 from darc.monitor.metrics.node_measurements import NodeMeasurements
-from darc.web.http_server import BoundedServer
+from darc.web.http_server import BoundedHandler, BoundedServer
 
 log = logging.getLogger(__name__)
 
@@ -93,50 +92,20 @@ class MetricsServer(BoundedServer):
             log.error("the metrics cannot be served", exc_info=True)
 
 
-class _MetricsHandler(http.server.BaseHTTPRequestHandler):
-    """Handler of one request: GET or HEAD of PATH."""
+class _MetricsHandler(BoundedHandler):
+    """Handler of one request: of PATH."""
 
     server: MetricsServer
-    server_version = "DARC"
-    sys_version = ""
     timeout = REQUEST_SECONDS
 
-    def do_GET(self) -> None:
+    def answer(self) -> None:
         if self.path.partition("?")[0] != PATH:
-            self._say(HTTPStatus.NOT_FOUND, f"only {PATH} is here\n")
+            self.say(HTTPStatus.NOT_FOUND, f"only {PATH} is here")
             return
         try:
             text = self.server.text.get()
         except OSError as error:  # timeout, or the master is away
             log.warning("the metrics were not served: %s", error)
-            self._say(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n")
+            self.say(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}")
             return
-        self._send(HTTPStatus.OK, text, CONTENT_TYPE_PLAIN_0_0_4)
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def _refuse(self) -> None:
-        self._say(HTTPStatus.METHOD_NOT_ALLOWED, "GET or HEAD\n")
-
-    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = _refuse  # noqa: N815
-
-    def _say(self, status: HTTPStatus, text: str) -> None:
-        self._send(status, text.encode(), "text/plain; charset=utf-8")
-
-    def _send(self, status: HTTPStatus, data: bytes, kind: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Send an error of http.server as plain text."""
-        self.close_connection = True
-        self._say(HTTPStatus(code), f"{HTTPStatus(code).phrase}\n")
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Log no requests."""
+        self.send(HTTPStatus.OK, text, CONTENT_TYPE_PLAIN_0_0_4)

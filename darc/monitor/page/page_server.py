@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import logging
 import os
 import shutil
@@ -17,7 +16,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from darc.monitor.page.live_page import STREAM_SECONDS, LivePages
 from darc.monitor.page.page_files import is_directory_below, open_below
 from darc.monitor.page.render_page import INDEX
-from darc.web.http_server import BoundedServer
+from darc.web.http_server import TEXT, BoundedHandler, BoundedServer
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +41,9 @@ _TYPES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
     ".pdf": "application/pdf",
-    ".txt": "text/plain; charset=utf-8",
+    ".txt": TEXT,
 }
+_POLICY = "Content-Security-Policy"
 #: Policy of other files in web_dir, such as the results: with scripts in files of their own.
 _POLICY_OF_OTHERS = (
     "default-src 'none'; img-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self';"
@@ -110,122 +110,71 @@ class StatusServer(BoundedServer):
         log.debug("a browser's connection ended", exc_info=True)
 
 
-class _PageHandler(http.server.BaseHTTPRequestHandler):
-    """Handler of one request: GET or HEAD."""
+class _PageHandler(BoundedHandler):
+    """Handler of one request."""
 
     server: StatusServer
     protocol_version = "HTTP/1.1"
-    server_version = "DARC"
-    sys_version = ""
     timeout = SEND_SECONDS
-    _headers: ClassVar[dict[str, str]] = {
-        "X-Content-Type-Options": "nosniff",
+    fixed_headers: ClassVar[Mapping[str, str]] = {
+        **BoundedHandler.fixed_headers,
         "Referrer-Policy": "no-referrer",
         "Cross-Origin-Resource-Policy": "same-origin",
         "Cache-Control": "no-cache",
-        "Connection": "close",
     }
 
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def _refuse(self) -> None:
-        self._say(HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "GET, HEAD"})
-
-    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = _refuse  # noqa: N815
-
-    def _answer(self, *, body: bool) -> None:
+    def answer(self) -> None:
         try:
             address = urlsplit(self.path)
             name = unquote(address.path, errors="strict").lstrip("/") or INDEX
         except ValueError:
-            self._say(HTTPStatus.BAD_REQUEST)
+            self.say(HTTPStatus.BAD_REQUEST)
             return
         if name == "events":
-            self._send_events(parse_qs(address.query), body=body)
+            self._send_events(parse_qs(address.query))
             return
         text = self.server.live.read(name)
         if text is not None:
-            policy = f"{self.server.live.policy}; frame-ancestors 'none'"
-            self._send(text.encode(), _type(name), policy, body=body)
+            policy = {_POLICY: f"{self.server.live.policy}; frame-ancestors 'none'"}
+            self.send(HTTPStatus.OK, text.encode(), _type(name), policy)
         else:
-            self._send_file(name, body=body)
+            self._send_file(name)
 
-    def _send_file(self, name: str, *, body: bool) -> None:
+    def _send_file(self, name: str) -> None:
         try:
             if not name.endswith("/") and is_directory_below(self.server.web_dir, name):
                 # Links on the page are relative to the directory.
                 here = f"./{quote(PurePosixPath(name).name)}/"
-                self._say(HTTPStatus.MOVED_PERMANENTLY, {"Location": here})
+                self.say(HTTPStatus.MOVED_PERMANENTLY, headers={"Location": here})
                 return
             file = open_below(self.server.web_dir, name)
         except OSError as error:
             log.info("%s: %s", name, error)
             file = None
         if file is None:
-            self._say(HTTPStatus.NOT_FOUND)
+            self.say(HTTPStatus.NOT_FOUND)
             return
         with file:
             length = os.fstat(file.fileno()).st_size
             self.server.allow(self.connection, length / SLOWEST)
             kind = _type(INDEX if name.endswith("/") else name)
-            self._begin(HTTPStatus.OK, length, kind, _POLICY_OF_OTHERS)
-            if body:
+            self.begin(HTTPStatus.OK, length, kind, {_POLICY: _POLICY_OF_OTHERS})
+            if self.has_body:
                 shutil.copyfileobj(file, self.wfile)
 
-    def _send_events(self, query: dict[str, list[str]], *, body: bool) -> None:
+    def _send_events(self, query: dict[str, list[str]]) -> None:
         """Send events until the page is closed."""
         # After a reconnection, a browser sends the last event that it has received.
         after = self.headers.get("Last-Event-ID") or query.get("after", [""])[0]
         with self.server.page(self.connection) as has_place:
             if not has_place:
-                self._say(HTTPStatus.SERVICE_UNAVAILABLE)
+                self.say(HTTPStatus.SERVICE_UNAVAILABLE)
                 return
-            self._begin(HTTPStatus.OK, None, "text/event-stream", self.server.live.policy)
-            if not body:
-                return
-            for event in self.server.live.events(after):
-                self.wfile.write(event)
-
-    def _send(self, data: bytes, kind: str, policy: str, *, body: bool) -> None:
-        self._begin(HTTPStatus.OK, len(data), kind, policy)
-        if body:
-            self.wfile.write(data)
-
-    def _begin(
-        self,
-        status: HTTPStatus,
-        length: int | None,
-        kind: str,
-        policy: str = "",
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        self.send_response(status)
-        for name, value in {**self._headers, **(headers or {})}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Type", kind)
-        if policy:
-            self.send_header("Content-Security-Policy", policy)
-        if length is not None:
-            self.send_header("Content-Length", str(length))
-        self.end_headers()
-
-    def _say(self, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> None:
-        text = f"{status.value} {status.phrase}\n".encode()
-        self.close_connection = True
-        self._begin(status, len(text), _TYPES[".txt"], headers=headers)
-        if self.command != "HEAD":
-            self.wfile.write(text)
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Send an error of http.server as plain text."""
-        self._say(HTTPStatus(code))
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Log no requests."""
+            policy = {_POLICY: self.server.live.policy}
+            self.begin(HTTPStatus.OK, None, "text/event-stream", policy)
+            if self.has_body:
+                for event in self.server.live.events(after):
+                    self.wfile.write(event)
 
 
 def _type(name: str) -> str:
