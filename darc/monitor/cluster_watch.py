@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -159,13 +160,6 @@ def _late(node: NodeStatus, timeout: float, since: float | None = None) -> NodeS
     )
 
 
-class _Question(Struct):
-    """Current request of a thread, and its start (monotonic s)."""
-
-    began: float
-    limit: float
-
-
 class ClusterWatch:
     """Poll of all nodes, each in a thread of its own; changes are received as they happen.
 
@@ -185,7 +179,8 @@ class ClusterWatch:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._known = {one.name: NodeStatus(one.name, asked=False) for one in self._targets}
-        self._asking: dict[str, _Question] = {}
+        # Current requests: when each began (monotonic, s), and how long it may take (s).
+        self._asking: dict[str, tuple[float, float]] = {}
 
     def start(self) -> None:
         """Start polling, a thread for each node."""
@@ -205,10 +200,11 @@ class ClusterWatch:
 
     def _unless_late(self, node: NodeStatus) -> NodeStatus:
         """Return the status of a node; one whose thread hangs does not answer."""
-        question = self._asking.get(node.name)
-        if question is None or time.monotonic() - question.began < question.limit:
+        now = time.monotonic()
+        began, limit = self._asking.get(node.name, (now, math.inf))
+        if now - began < limit:
             return node
-        return _late(node, self._timeout, time.time() - (time.monotonic() - question.began))
+        return _late(node, self._timeout, time.time() - (now - began))
 
     def _follow(self, target: NodeTarget) -> None:
         delay = FIRST_RETRY_SECONDS
@@ -226,7 +222,7 @@ class ClusterWatch:
         after = known.overview.change if known.reached and known.overview else ""
         limit = self._timeout + (self._interval if after else 0.0) + GRACE_SECONDS
         with self._lock:
-            self._asking[target.name] = _Question(time.monotonic(), limit)
+            self._asking[target.name] = time.monotonic(), limit
         node = ask_node(target, self._timeout, after, self._interval)
         if after and node.overview and node.overview.change == after:
             early = self._interval - node.overview.waited

@@ -22,6 +22,7 @@ from nodes import wait_for
 from darc.monitor.cluster_watch import ClusterStatus
 from darc.monitor.page.live_page import LivePages
 from darc.monitor.page.page_server import StatusServer
+from darc.monitor.page.publisher_settings import PublisherSettings
 from darc.monitor.page.render_page import Renderer
 from darc.monitor.problems import find_problems
 from darc.web.style import Colours
@@ -40,9 +41,20 @@ ARGUMENTS = (
 
 @cache
 def renderer(results: str = "", web_dir: Path | None = None) -> Renderer:
-    colours = Colours("green", "red", "grey")
-    names = made_up.MASTER, made_up.MASTER, "status_website"
-    return Renderer(colours, made_up.CONTEXT, *names, results, web_dir)
+    settings = PublisherSettings(
+        targets=(),
+        own=made_up.MASTER,
+        service="status_website",
+        context=made_up.CONTEXT,
+        colours=Colours("green", "red", "grey"),
+        interval=10.0,
+        timeout=1.0,
+        web_dir=web_dir or Path("/nowhere"),
+        address=None,
+        max_pages=1,
+        results=results,
+    )
+    return Renderer(settings)
 
 
 def made_live(

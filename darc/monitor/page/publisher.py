@@ -6,20 +6,18 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
-from darc.config.records import Struct
-from darc.monitor.cluster_watch import ClusterStatus, ClusterWatch, NodeStatus, NodeTarget
-from darc.monitor.findings import Finding, FindingTitle, Priority, RuleContext
+from darc.monitor.cluster_watch import ClusterStatus, ClusterWatch, NodeStatus
+from darc.monitor.findings import Finding, FindingTitle, Priority
 from darc.monitor.page.live_page import LivePages
 from darc.monitor.page.page_files import WebDirectory
 from darc.monitor.page.page_server import StatusServer
+from darc.monitor.page.publisher_settings import PublisherSettings
 from darc.monitor.page.render_page import Renderer
 from darc.monitor.problems import find, find_problems
 from darc.monitor.rules import CLOCK_SECONDS, DIED_SECONDS
 from darc.monitor.service_trends import ServiceTrends
 from darc.runtime.freed_memory import give_back_freed_memory
-from darc.web.style import Colours
 
 log = logging.getLogger(__name__)
 
@@ -34,32 +32,6 @@ GOODBYE_SECONDS = 0.5
 FILES_SECONDS = 1.0
 
 
-class PublisherSettings(Struct, frozen=True):
-    """Settings of the publication.
-
-    :param targets: the nodes, the master first
-    :param own: name of the node that this service belongs to
-    :param service: name of the service itself
-    :param interval: between two updates where nothing changes (s)
-    :param timeout: for a node to answer (s)
-    :param address: None: nothing is served
-    :param max_pages: open pages at a time that receive events
-    :param results: address of the results, relative to the page; empty: no link
-    """
-
-    targets: tuple[NodeTarget, ...]
-    own: str
-    service: str
-    context: RuleContext
-    colours: Colours
-    interval: float
-    timeout: float
-    web_dir: Path
-    address: tuple[str, int] | None
-    max_pages: int
-    results: str = ""
-
-
 class Publisher:
     """Publisher of the pages: polls the nodes, writes the files, and serves them.
 
@@ -68,17 +40,7 @@ class Publisher:
 
     def __init__(self, settings: PublisherSettings, history: ServiceTrends | None = None) -> None:
         self._settings = settings
-        name = settings.context.master or settings.own
-        renderer = Renderer(
-            settings.colours,
-            settings.context,
-            name,
-            settings.own,
-            settings.service,
-            settings.results,
-            settings.web_dir,
-        )
-        self.live = LivePages(renderer, settings.interval)
+        self.live = LivePages(Renderer(settings), settings.interval)
         self.history = history or ServiceTrends()
         self.server: StatusServer | None = None
         self.pages_written = 0

@@ -8,7 +8,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
 
 import jinja2
@@ -17,11 +17,12 @@ from markupsafe import Markup, escape
 from darc.config.records import Struct
 from darc.model.overview import ServiceOverview
 from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
-from darc.monitor.findings import FAILED, RUNNING, STOPPED, RuleContext
+from darc.monitor.findings import FAILED, RUNNING, STOPPED
 from darc.monitor.page import page_view as view
+from darc.monitor.page.publisher_settings import PublisherSettings
 from darc.monitor.problems import Problem, numbers
 from darc.web.page_text import shown
-from darc.web.style import Colours, properties
+from darc.web.style import properties
 
 #: Page names, relative to web_dir.
 INDEX = "index.html"
@@ -61,31 +62,12 @@ class PageParts(Struct, frozen=True):
 
 
 class Renderer:
-    """Renderer of the pages.
+    """Renderer of the pages."""
 
-    :param context: names of services, and the commands for operators
-    :param cluster_name: for the title
-    :param own: name of the node that this service belongs to
-    :param results: address of the results, relative to the page; empty: no link
-    :param web_dir: directory of the page
-    """
-
-    def __init__(
-        self,
-        colours: Colours,
-        context: RuleContext,
-        cluster_name: str,
-        own: str,
-        service: str,
-        results: str = "",
-        web_dir: Path | None = None,
-    ) -> None:
-        self._context = context
-        self._cluster_name = cluster_name
-        self._own = own
-        self._service = service
-        self._web_dir = web_dir
-        self._results = results
+    def __init__(self, settings: PublisherSettings) -> None:
+        self._settings = settings
+        self._context = settings.context
+        self._cluster_name = settings.context.master or settings.own
         # Host names and error texts are escaped, never interpreted as markup.
         loader = jinja2.PackageLoader("darc")
         self._environment = jinja2.Environment(
@@ -96,7 +78,7 @@ class Renderer:
             finalize=shown,
         )
         self._environment.filters |= {
-            "service": context.name,
+            "service": self._context.name,
             "breaking": _breaking,
             "slug": slug,
             "node_page": node_page,
@@ -106,9 +88,9 @@ class Renderer:
             "size": _size,
             "ms": _milliseconds,
         }
-        self._environment.globals["results"] = results
+        self._environment.globals["results"] = settings.results
         self._environment.globals["parts"] = self._environment.get_template("parts.html").module
-        self._style = Markup(properties(colours) + self._source("style.css"))
+        self._style = Markup(properties(settings.colours) + self._source("style.css"))
         self._script = Markup(self._source("page.js"))
         self._signs = Markup(self._source("signs.svg"))
         #: Content-Security-Policy of the pages.
@@ -178,11 +160,11 @@ class Renderer:
 
     def _page_of_results(self, results: str) -> str:
         """Return the address of an observation's results; empty where there are none yet."""
-        name = f"{quote(results)}/{INDEX}"
-        if not results or not self._results or self._web_dir is None:
+        of_all, web_dir = self._settings.results, self._settings.web_dir
+        if not results or not of_all:
             return ""
-        is_there = (self._web_dir / unquote(self._results) / results / INDEX).is_file()
-        return f"{self._results}/{name}" if is_there else ""
+        is_there = (web_dir / unquote(of_all) / results / INDEX).is_file()
+        return f"{of_all}/{quote(results)}/{INDEX}" if is_there else ""
 
     def page(self, parts: PageParts, page: Page) -> str:
         """Render the whole main page."""
@@ -246,7 +228,7 @@ class Renderer:
     # -- in common -------------------------------------------------------------------------------
 
     def _whole(self, template: str, page: Page, root: str, **values: object) -> str:
-        own = [self._own]
+        own, service = [self._settings.own], self._settings.service
         return self._render(
             template,
             policy=self.policy,
@@ -261,7 +243,7 @@ class Renderer:
             refresh=f"{max(1.0, page.interval):g}",
             limit=f"{2 * page.interval + 5:g}",
             goodbye=page.goodbye,
-            start_command=self._context.shell.service(own, self._service, "start"),
+            start_command=self._context.shell.service(own, service, "start"),
             **values,
         )
 

@@ -14,7 +14,8 @@ from darc.config.settings import ProcessorMasterSettings, StatusWebsiteSettings
 from darc.monitor.alarms.alarm_manager import AlarmManager
 from darc.monitor.cluster_watch import NodeTarget
 from darc.monitor.findings import RuleContext
-from darc.monitor.page.publisher import Publisher, PublisherSettings
+from darc.monitor.page.publisher import Publisher
+from darc.monitor.page.publisher_settings import PublisherSettings
 from darc.monitor.page.render_page import INDEX
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit
