@@ -32,32 +32,6 @@ ANSWER_SECONDS = 5.0
 POLL_SECONDS = 0.5
 
 
-class MetricsText:
-    """The metrics as text, built at most once in SHARED_SECONDS."""
-
-    def __init__(self, measure: Callable[[], NodeMeasurements]) -> None:
-        self._collector = NodeCollector(measure)
-        self._lock = threading.Lock()
-        self._made_at = 0.0  # monotonic, s
-        self._text = b""
-
-    def get(self) -> bytes:
-        """Return the text, built now or a moment ago.
-
-        :raises OSError: another request has been building it for ANSWER_SECONDS, or the master is
-            away
-        """
-        if not self._lock.acquire(timeout=ANSWER_SECONDS):
-            raise TimeoutError(f"not made within {ANSWER_SECONDS:g} s")
-        try:
-            if not self._text or time.monotonic() - self._made_at >= SHARED_SECONDS:
-                self._text = generate_latest(self._collector)
-                self._made_at = time.monotonic()
-            return self._text
-        finally:
-            self._lock.release()
-
-
 class MetricsServer(BoundedServer):
     """HTTP server for the metrics.
 
@@ -70,7 +44,10 @@ class MetricsServer(BoundedServer):
 
     def __init__(self, address: tuple[str, int], measure: Callable[[], NodeMeasurements]) -> None:
         self._measure = measure
-        self.text = MetricsText(self._measured)
+        self._collector = NodeCollector(self._measured)
+        self._making = threading.Lock()
+        self._made_at = 0.0  # monotonic, s
+        self._text = b""
         super().__init__(
             address,
             _MetricsHandler,
@@ -79,6 +56,22 @@ class MetricsServer(BoundedServer):
             seconds=REQUEST_SECONDS,
             poll_seconds=POLL_SECONDS,
         )
+
+    def text(self) -> bytes:
+        """Return the metrics as text, built now or in the last SHARED_SECONDS.
+
+        :raises OSError: another request has been building it for ANSWER_SECONDS, or the master is
+            away
+        """
+        if not self._making.acquire(timeout=ANSWER_SECONDS):
+            raise TimeoutError(f"not made within {ANSWER_SECONDS:g} s")
+        try:
+            if not self._text or time.monotonic() - self._made_at >= SHARED_SECONDS:
+                self._text = generate_latest(self._collector)
+                self._made_at = time.monotonic()
+            return self._text
+        finally:
+            self._making.release()
 
     def _measured(self) -> NodeMeasurements:
         node = self._measure()
@@ -103,7 +96,7 @@ class _MetricsHandler(BoundedHandler):
             self.say(HTTPStatus.NOT_FOUND, f"only {PATH} is here")
             return
         try:
-            text = self.server.text.get()
+            text = self.server.text()
         except OSError as error:  # timeout, or the master is away
             log.warning("the metrics were not served: %s", error)
             self.say(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from darc.config.typed import to_plain
 from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
-from darc.monitor.page.page_view import node_rows
+from darc.monitor.page.page_view import NodeRow, node_rows
 from darc.monitor.page.render_page import Page
 from darc.monitor.problems import Problem
 
@@ -25,28 +25,24 @@ def status_json(cluster: ClusterStatus, problems: tuple[Problem, ...], page: Pag
             "interval": page.interval,
             "stopped": page.goodbye,
             "problems": [to_plain(problem) for problem in problems],
-            "nodes": [
-                _node(node, rows[node.name].verdict, cells)
-                for node in cluster.nodes
-                for cells in [{cell.service: cell.state for cell in rows[node.name].cells if cell}]
-            ],
+            "nodes": [_node(node, rows[node.name]) for node in cluster.nodes],
         }
     )
 
 
-def _node(node: NodeStatus, verdict: str, states: dict[str, str]) -> dict[str, Any]:
+def _node(node: NodeStatus, row: NodeRow) -> dict[str, Any]:
     overview = to_plain(node.overview)
     if overview:
         for service in (overview["itself"], *overview["services"]):
             del service["log_end"]
     return {
         "name": node.name,
-        "verdict": verdict,
+        "verdict": row.verdict,
         "reached": node.reached,
         "reason": node.reason,
         "since": node.since,
         "heard": node.heard or None,
         "clock": node.clock,
-        "states": states,
+        "states": {cell.service: cell.state for cell in row.cells if cell},
         "overview": overview,
     }
