@@ -6,8 +6,7 @@ import logging
 import threading
 from typing import Any
 
-from darc.config import typed
-from darc.model.overview import LossSummary
+from darc.model.overview import LossSummary, read_losses
 from darc.node.losses import LOSSES, Losses, LossKind
 from darc.node.process_names import MASTER
 from darc.queues.journal import Journal
@@ -58,10 +57,7 @@ class MasterLosses:
     @property
     def summaries(self) -> tuple[LossSummary, ...]:
         """Losses by kind, for the overview."""
-        return tuple(
-            typed.from_plain(LossSummary, {"kind": kind, **of}, LOSSES)
-            for kind, of in self._losses.summaries().items()
-        )
+        return read_losses(self._losses.summaries())
 
     @property
     def numbers(self) -> dict[str, int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from darc.config import typed
 from darc.config.records import Struct
@@ -74,6 +74,17 @@ class LossSummary(Struct, frozen=True):
     number: _Count
     recent: bool
     last: tuple[LossRecord, ...]
+
+
+def read_losses(plain: Mapping[str, Mapping[str, Any]]) -> tuple[LossSummary, ...]:
+    """Return the losses by kind that a service tells.
+
+    :raises ValueError: they are none
+    """
+    return tuple(
+        typed.from_plain(LossSummary, {"kind": str(kind), **of}, "losses")
+        for kind, of in plain.items()
+    )
 
 
 class ServiceOverview(Struct, frozen=True):

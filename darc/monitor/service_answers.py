@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from darc.config import typed
 from darc.config.records import convert
 from darc.model.handover import HandoverState
-from darc.model.overview import Handover, LogLine, LossSummary, StageLatency, shortened
+from darc.model.overview import Handover, LogLine, StageLatency, read_losses, shortened
 from darc.monitor.metrics.node_measurements import read_measured
 
 
@@ -42,13 +41,6 @@ def _read_latency(plain: Mapping[str, Mapping[str, float]]) -> tuple[StageLatenc
     return tuple(convert({"name": name, **of}, StageLatency) for name, of in plain.items())
 
 
-def _read_losses(plain: Mapping[str, Mapping[str, Any]]) -> tuple[LossSummary, ...]:
-    return tuple(
-        typed.from_plain(LossSummary, {"kind": str(kind), **of}, "losses")
-        for kind, of in plain.items()
-    )
-
-
 def _read_line(plain: tuple[float, str] | None) -> LogLine | None:
     if plain is None:
         return None
@@ -62,7 +54,7 @@ READERS: Mapping[str, Callable[[Any], Any]] = {
     "outcomes": partial(convert, type=dict[str, int]),
     "latency": _read_latency,
     "forwarding": _read_handovers,
-    "losses": _read_losses,
+    "losses": read_losses,
     "metrics": read_measured,
     "last_error": _read_line,
     "last_trigger": _read_line,
