@@ -8,11 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import darc.services
-from darc.master.master_attributes import NAMES
 from darc.services.base.service import Service
-
-#: Attributes of darc_master, which are queried without a service.
-OF_MASTER = NAMES
 
 
 def attributes() -> dict[str, tuple[str, ...]]:

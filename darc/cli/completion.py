@@ -12,13 +12,14 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from darc.cli.attribute_names import OF_MASTER, attributes, attributes_of_others
+from darc.cli.attribute_names import attributes, attributes_of_others
 from darc.cli.darc_parser import TERMINAL
 from darc.cli.darc_parser import make_parser as make_plain_parser
 from darc.cli.interactive import load, module_of, word_parser
 from darc.cli.log_sources import SUPERVISORD
 from darc.config.config import Config, ConfigError
 from darc.config.records import Struct
+from darc.master.master_attributes import NAMES
 from darc.model.vocabulary import COMMANDS
 from darc.node.process_names import MASTER, MONITOR
 
@@ -101,7 +102,7 @@ def _attributes(services: Sequence[str]) -> dict[str, tuple[str, ...]]:
     of_any = dict.fromkeys(
         one for some in (attributes_of_others(), *found.values()) for one in some
     )
-    return {"": OF_MASTER, "all": tuple(of_any), **found}
+    return {"": NAMES, "all": tuple(of_any), **found}
 
 
 def _options(parser: argparse.ArgumentParser) -> tuple[str, ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 
-from darc.cli.attribute_names import OF_MASTER, attributes, attributes_of_others
+from darc.cli.attribute_names import attributes, attributes_of_others
 from darc.cli.interactive import load
 from darc.cli.terminal_text import did_you_mean
 from darc.config.config import ConfigError
+from darc.master.master_attributes import NAMES
 
 
 def hints(service: str | None, attribute: str | None) -> Iterator[str]:
@@ -23,7 +24,7 @@ def hints(service: str | None, attribute: str | None) -> Iterator[str]:
     if attribute:
         name = attribute.partition(" ")[0]
         if not service:
-            of_it: Iterable[str] = OF_MASTER
+            of_it: Iterable[str] = NAMES
         elif service == "all":
             of_it = [one for some in known.values() for one in some]
         else:

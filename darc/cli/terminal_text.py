@@ -6,13 +6,12 @@ import difflib
 import time
 from collections.abc import Iterable
 
+from darc.runtime.log import printable
+
 
 def shown(text: str) -> str:
     """Return text on one line, with control characters escaped."""
-    return "".join(
-        letter if letter.isprintable() else ascii(letter)[1:-1]
-        for letter in " ".join(text.expandtabs(1).splitlines())
-    )
+    return printable(" ".join(text.expandtabs(1).splitlines()))
 
 
 def span(seconds: float) -> str:
