@@ -11,7 +11,6 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
@@ -109,9 +108,19 @@ def carry_out(order: RemoteOrder) -> RemoteResult:
     config: Config | None = None
     try:
         with redirect_stdout(said), redirect_stderr(said):
-            config = _load(order)
+            # All actions but a start can use the last good configuration.
+            load = load_config if order.action == "start" else load_node_config
+            config = with_running_run_dir(load())
             notes += config_warnings(config)
-            secret = _ACTIONS[order.action](config, order, notes)
+            match order.action:
+                case "start":
+                    _start(config, order, notes)
+                case "stop":
+                    stop_node(config)
+                case "place secret":
+                    _place(config, order)
+                case "tell secret":
+                    secret = own_secret(config)
     except _TOLD as failure:
         error = str(failure)
     here: dict[str, Any] = {}
@@ -128,26 +137,17 @@ def config_warnings(config: Config) -> list[str]:
     return [f"warning: {warning}" for warning in config.warnings]
 
 
-def _load(order: RemoteOrder) -> Config:
-    # All actions but a start can use the last good configuration.
-    return with_running_run_dir(load_config() if order.action == "start" else load_node_config())
-
-
 def _start(config: Config, order: RemoteOrder, notes: list[str]) -> None:
     if order.secret is not None and _has_other(config, order.secret):
         notes.append("its own secret was replaced by the cluster's")
-    _place(config, order, notes)
+    _place(config, order)
     outcomes = Counter(start_node(config).values())
     counts = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
     n = outcomes.total()
     print(f"{n} service{'s' * (n != 1)}: {counts}")
 
 
-def _stop(config: Config, order: RemoteOrder, notes: list[str]) -> None:
-    stop_node(config)
-
-
-def _place(config: Config, order: RemoteOrder, notes: list[str]) -> None:
+def _place(config: Config, order: RemoteOrder) -> None:
     """Install the cluster's secret, unless it is installed already."""
     path = secret_file(config)
     if order.secret is None or _has(path, order.secret):
@@ -171,10 +171,6 @@ def _has(path: Path, secret: str) -> bool:
         return False
 
 
-def _tell(config: Config, order: RemoteOrder, notes: list[str]) -> str:
-    return own_secret(config)
-
-
 def own_secret(config: Config) -> str:
     """Return this node's secret, which is created if missing.
 
@@ -190,14 +186,6 @@ def own_secret(config: Config) -> str:
 
 def secret_file(config: Config) -> Path:
     return Path(config.master.run_dir) / "secret"
-
-
-_ACTIONS: dict[str, Callable[[Config, RemoteOrder, list[str]], str | None]] = {
-    "start": _start,
-    "stop": _stop,
-    "place secret": _place,
-    "tell secret": _tell,
-}
 
 
 def main() -> int:
