@@ -14,6 +14,7 @@ from rich.text import Text
 
 from darc.cluster.survey import ACTIONS, TIMEOUT, SurveyPlan, SurveyResult, plan_observation, tell
 from darc.config.config import ConfigError
+from darc.config.records import to_builtins
 from darc.model.observation import ObservationError
 from darc.node.node_config import load_node_config
 from darc.runtime.program import as_program, number
@@ -27,7 +28,7 @@ def main() -> int:
         config = load_node_config()
         plan = plan_observation(options.parset, config, nodes=options.nodes, home=options.home)
         if options.dry_run:
-            _show(options.json, plan.to_plain(), _plan_rows(plan))
+            _show(options.json, to_builtins(plan), _plan_rows(plan))
             _say_missing(plan.without_node)
             return 0
         account = tell(options.action, plan, config, options.timeout)

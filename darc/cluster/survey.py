@@ -51,13 +51,8 @@ class SurveyPlan(Struct, frozen=True):
 
     task_id: str
     datetimesource: str
-    shares: tuple[NodeShare, ...]
+    shares: tuple[NodeShare, ...] = field(name="nodes")
     without_node: tuple[int, ...]
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return dicts, lists and scalars."""
-        nodes = [to_builtins(share) for share in self.shares]
-        return {**_heading(self), "nodes": nodes, "without_node": list(self.without_node)}
 
 
 class NodeAnswer(Struct, frozen=True):
@@ -93,7 +88,8 @@ class SurveyResult(Struct, frozen=True):
         """Return dicts, lists and scalars."""
         return {
             "action": self.action,
-            **_heading(self),
+            "task_id": self.task_id,
+            "datetimesource": self.datetimesource,
             "complete": self.complete,
             "nodes": [to_builtins(one) for one in self.nodes],
             "without_node": list(self.without_node),
@@ -178,10 +174,6 @@ def tell(
         for share in plan.shares
     )
     return SurveyResult(action, plan.task_id, plan.datetimesource, nodes, plan.without_node)
-
-
-def _heading(about: SurveyPlan | SurveyResult) -> dict[str, str]:
-    return {"task_id": about.task_id, "datetimesource": about.datetimesource}
 
 
 def _worker(node: str, beam: int, made: NodeParsets) -> NodeShare:
