@@ -68,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     if reason := wrong_usage(options):
         parser.error(reason)
     payload = options.parset or options.config
+    command = f"{options.command} {options.attribute or ''}".strip()
     if options.command == "edit":
         # Starts a program and reads the configuration: not for the other commands to carry.
         from darc.cli.edit import edit_config  # noqa: PLC0415
@@ -77,7 +78,6 @@ def main(arguments: list[str] | None = None) -> int:
         # Reads the configuration for the names of the nodes, and draws a table.
         from darc.cluster.all_nodes import run  # noqa: PLC0415
 
-        command = f"{options.command} {options.attribute or ''}".strip()
         where = (options.timeout, options.service, command, payload, options.port, options.json)
         return _with_hints(run(*where), options)
     content = None
@@ -85,7 +85,6 @@ def main(arguments: list[str] | None = None) -> int:
         payload, content = parset_text(options.key, time.time())
     elif payload and options.host in LOCAL:
         payload = str(Path(payload).absolute())
-    command = f"{options.command} {options.attribute or ''}".strip()
     to = options.host, options.port, content
     if options.json:
         reply, reason = ask(options.timeout, options.service, command, payload, *to)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import select
 import sys
-import time
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from darc.cli.interactive import TerminalError
@@ -98,16 +98,11 @@ def arguments_for(
     words = ["--for-another", f"--lines={'all' if selection.last is None else selection.last}"]
     if selection.since is not None:
         # The same time for all nodes, whenever they are connected.
-        words.append(f"--since={_iso(selection.since)}")
+        words.append(f"--since={datetime.fromtimestamp(selection.since, UTC).isoformat()}")
     if selection.text:
         words.append(f"--grep={selection.text}")
     words += ["--follow"] * follow + ["--some"] * some
     return [*words, "--", *services]
-
-
-def _iso(moment: float) -> str:
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
-    return f"{whole}.{int(moment % 1 * 1e6):06d}+00:00"
 
 
 def width_of(hosts: Sequence[str]) -> int:

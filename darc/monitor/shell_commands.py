@@ -68,13 +68,9 @@ def _groups(hosts: Iterable[str]) -> list[_Group]:
 
 
 def _runs(numbers: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    runs: list[tuple[int, int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1] = (runs[-1][0], number)
-        else:
-            runs.append((number, number))
-    return tuple(runs)
+    # In a run, a number's distance from its place is the same.
+    runs = groupby(enumerate(numbers), key=lambda one: one[1] - one[0])
+    return tuple((run[0][1], run[-1][1]) for run in (list(group) for _, group in runs))
 
 
 class ShellCommands(Struct, frozen=True):
