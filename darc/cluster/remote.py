@@ -138,7 +138,8 @@ def config_warnings(config: Config) -> list[str]:
 
 
 def _start(config: Config, order: RemoteOrder, notes: list[str]) -> None:
-    if order.secret is not None and _has_other(config, order.secret):
+    path = secret_file(config)
+    if order.secret is not None and path.exists() and not _has(path, order.secret):
         notes.append("its own secret was replaced by the cluster's")
     _place(config, order)
     outcomes = Counter(start_node(config).values())
@@ -157,11 +158,6 @@ def _place(config: Config, order: RemoteOrder) -> None:
         raise SecretError(f"not installed: not a secret of at least {SHORTEST_SECRET} characters")
     replace_secret(path, order.secret)
     print("the secret is installed")
-
-
-def _has_other(config: Config, secret: str) -> bool:
-    path = secret_file(config)
-    return path.exists() and not _has(path, secret)
 
 
 def _has(path: Path, secret: str) -> bool:

@@ -146,12 +146,10 @@ class AlertCommands:
             done, when = services.switch(self._service, switch, wanted, origin), ""
         if not done:
             raise _failed(f"Failed: {name} could not be {able} for good")
-        if wanted and name in list(RoadName) and name not in self._roads():
+        roads = map(str, self._node.config.section(self._service).road_names)
+        if wanted and name in list(RoadName) and name not in roads:
             return f"Alerts: {name} {able}, but it is not one of {self._service}.roads"
         return f"Alerts: {name} {able}{when}"
-
-    def _roads(self) -> tuple[str, ...]:
-        return tuple(map(str, self._node.config.section(self._service).road_names))
 
     # -- the service ---------------------------------------------------------------------------
 

@@ -89,10 +89,8 @@ class ObservationCommands:
 
     def _named(self, request: Request) -> Observation | None:
         """Find the observation whose task id the content of a request has, and nothing more."""
-        if not request.content:
-            return None
         parse = PARSERS.get(Path(request.payload).suffix.lower())
-        if parse is None:
+        if parse is None or not request.content:
             return None
         try:
             values = parse(request.content, request.payload).values

@@ -241,6 +241,7 @@ class AlarmStates:
         over = tuple(self._items(subject, episode, _has_gone))
         shown = over if kind == OVER else there
         hosts = tuple(host for item in shown for host in item.hosts)
+        more = f" and {len(shown) - 2} more" if len(shown) > 2 else ""
         alarm = f"{subject}/{episode.opened:.3f}"
         number = "over" if kind == OVER else str(episode.messages + 1)
         return AlarmMessage(
@@ -248,7 +249,7 @@ class AlarmStates:
             alarm=alarm,
             kind=kind,
             time=now,
-            title="; ".join(item.title for item in shown[:2]) + _more(len(shown) - 2),
+            title="; ".join(item.title for item in shown[:2]) + more,
             hosts=hosts,
             service=next(iter(episode.places.values())).service,
             grave=any(place.grave for place in episode.places.values()),
@@ -285,7 +286,9 @@ class AlarmStates:
             places = {host: place for host, place in one.places.items() if place.is_open}
             if places:
                 kept = Episode(one.opened, places, one.messages, one.next)
-                episodes[subject] = _without_numbers(typed.to_plain(kept))
+                episodes[subject] = typed.to_plain(kept)
+                for place in episodes[subject]["places"].values():
+                    del place["last"], place["text"]  # they change in each round: no commit
         return {"episodes": episodes, "before": {key: list(of) for key, of in self._before.items()}}
 
     def recall(self, plain: Mapping[str, Any], now: float) -> None:
@@ -298,20 +301,9 @@ class AlarmStates:
         self._before = {key: (float(of[0]), int(of[1])) for key, of in plain["before"].items()}
 
 
-def _without_numbers(episode: dict[str, Any]) -> dict[str, Any]:
-    """Remove the values that change in each round, and need no commit."""
-    for place in episode["places"].values():
-        del place["last"], place["text"]
-    return episode
-
-
 def _is_there(place: HostAlarm) -> bool:
     return place.is_open and place.over is None
 
 
 def _has_gone(place: HostAlarm) -> bool:
     return place.is_open and place.told and place.over is not None and not place.over_told
-
-
-def _more(number: int) -> str:
-    return f" and {number} more" if number > 0 else ""

@@ -264,23 +264,14 @@ def _times(name: str, services: Sequence[ServiceOverview]) -> TriggerLatencies:
             by_stage.setdefault(stage.name, []).append(stage)
         for outcome, number in service.outcomes.items():
             outcomes[outcome] = outcomes.get(outcome, 0) + number
-    stages = {
-        stage: StageLatency(
-            stage,
-            sum(one.n for one in all_of),
-            _mean(all_of),
-            max(one.p99 for one in all_of),
-            max(one.max for one in all_of),
-        )
-        for stage, all_of in by_stage.items()
-    }
-    n = max((stage.n for stage in stages.values()), default=0)
-    return TriggerLatencies(name, n, stages, outcomes)
-
-
-def _mean(stages: Sequence[StageLatency]) -> float:
-    n = sum(one.n for one in stages)
-    return sum(one.n * one.median for one in stages) / n if n else 0.0
+    stages = {}
+    for title, all_of in by_stage.items():
+        n = sum(one.n for one in all_of)
+        mean = sum(one.n * one.median for one in all_of) / n if n else 0.0
+        slowest = max(one.p99 for one in all_of), max(one.max for one in all_of)
+        stages[title] = StageLatency(title, n, mean, *slowest)
+    most = max((stage.n for stage in stages.values()), default=0)
+    return TriggerLatencies(name, most, stages, outcomes)
 
 
 def stage_names(all_times: Sequence[TriggerLatencies]) -> tuple[str, ...]:
