@@ -34,10 +34,12 @@ def test_a_task_that_fails_goes_on_and_is_said_once(
         failures.release()
         raise error
 
-    task = PeriodicTask("what fails", 0.01, fail)
+    task = PeriodicTask("what fails", 3600.0, fail)
     task.start()
     for _ in range(3):
         assert failures.acquire(timeout=patience(10))
+        task.wake()
+    assert failures.acquire(timeout=patience(10))
     task.end()
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert str(error) in caplog.text

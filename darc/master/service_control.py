@@ -130,17 +130,15 @@ class ServiceControl:
 
     def start(self, names: Sequence[str]) -> dict[str, ServiceOutcome]:
         """Start services in parallel, and wait until each runs or has failed."""
-        running = ServiceState.RUNNING
         processes = self._supervisor.processes()
-        before = {name: self.state(name, processes) for name in names}
-        replies = {
-            name: ServiceOutcome.RUNNING_ALREADY for name in names if before[name] is running
-        }
-        waiting = [name for name in names if name not in replies]
-        for name in waiting:
+        replies: dict[str, ServiceOutcome] = {}
+        for name in names:
             if name not in processes:
                 replies[name] = ServiceOutcome.NO_PROGRAM
                 log.error("%s: %s", name, replies[name])
+                continue
+            if self.state(name, processes) is ServiceState.RUNNING:
+                replies[name] = ServiceOutcome.RUNNING_ALREADY
                 continue
             try:
                 if processes[name].state is ProcessState.BACKOFF:
@@ -149,7 +147,7 @@ class ServiceControl:
             except SupervisorError as error:
                 log.error("%s: %s", name, error)
                 replies[name] = ServiceOutcome.FAILED
-        waiting = [name for name in waiting if name not in replies]
+        waiting = [name for name in names if name not in replies]
         self._exchange.wait_until(lambda: self._settled(waiting), START_SECONDS)
         self.changed()
         processes = self._supervisor.processes()

@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nodes import patience, wait_for
+from nodes import wait_for
 
 from darc.config.config import Layer, parse_config
 from darc.master import node_overview, periodic_task
@@ -323,23 +323,6 @@ def test_how_forwarding_goes() -> None:
 def test_another_meaning_of_the_name_is_an_error(attribute: str, value: object) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         read_answer(attribute, value)
-
-
-def test_looks_go_on_after_one_that_failed(caplog: pytest.LogCaptureFixture) -> None:
-    looks = threading.Semaphore(0)
-
-    def look() -> None:
-        looks.release()
-        raise OSError("disk I/O error")
-
-    rounds = PeriodicTask("test", 3600.0, look)
-    rounds.start()
-    for _ in range(3):
-        assert looks.acquire(timeout=patience(10.0))
-        rounds.wake()
-    assert looks.acquire(timeout=patience(10.0))
-    said = [record for record in caplog.records if "disk I/O error" in record.message]
-    assert len(said) == 1
 
 
 # -- what is not done any more ---------------------------------------------------------------------
