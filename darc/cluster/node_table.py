@@ -13,20 +13,13 @@ from rich.text import Text
 
 from darc.cluster.node_orders import NodePhase, NodeProgress
 
-_STYLES = {
-    NodePhase.WAITING: "dim",
-    NodePhase.AT_WORK: "yellow",
-    NodePhase.DONE: "green",
-    NodePhase.FAILED: "bold red",
-    NodePhase.UNREACHED: "bold red",
-}
-#: Colours; the text says the same without them.
+#: Signs and colours; the text says the same without colours.
 _SIGNS = {
-    NodePhase.WAITING: "·",
-    NodePhase.AT_WORK: "…",
-    NodePhase.DONE: "✓",
-    NodePhase.FAILED: "✗",
-    NodePhase.UNREACHED: "?",
+    NodePhase.WAITING: ("·", "dim"),
+    NodePhase.AT_WORK: ("…", "yellow"),
+    NodePhase.DONE: ("✓", "green"),
+    NodePhase.FAILED: ("✗", "bold red"),
+    NodePhase.UNREACHED: ("?", "bold red"),
 }
 REFRESH_PER_SECOND = 4
 
@@ -88,9 +81,10 @@ class ProgressTable:
         for progress in nodes:
             took = f"{progress.seconds:.1f} s" if progress.ended else ""
             style = "" if progress.is_good or not progress.ended else "yellow"
-            sign = Text(f"{_SIGNS[progress.phase]} {progress.phase}", _STYLES[progress.phase])
+            sign, colour = _SIGNS[progress.phase]
+            phase = Text(f"{sign} {progress.phase}", colour)
             text = Text(progress.summary, style, overflow="ellipsis")
-            table.add_row(progress.host, progress.role, sign, took, text)
+            table.add_row(progress.host, progress.role, phase, took, text)
         return table
 
 

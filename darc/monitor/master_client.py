@@ -74,7 +74,9 @@ class MasterClient:
                 self._client = self._connect()
             answer = self._client.call(method, *arguments)
         except QueuesGoneError:
-            self.close()
+            if self._client is not None:
+                self._client.close()
+            self._client = None  # the next call opens another one
             if not self._away:
                 log.info("%s is away", MASTER)
             self._away = True
@@ -88,12 +90,6 @@ class MasterClient:
         except SecretError as error:
             raise QueuesGoneError(str(error)) from error
         return QueueClient(self._run_dir / "queues.sock", key, MONITOR, served=OF_MONITOR)
-
-    def close(self) -> None:
-        """Close the connection; the next call opens another one."""
-        if self._client is not None:
-            self._client.close()
-        self._client = None
 
     def news(self, known: int, timeout: float) -> ServiceChanges:
         """Wait until services have attached or detached, or until the timeout (s)."""

@@ -40,11 +40,8 @@ class LivePages:
         self._problems: tuple[Problem, ...] = ()
         self._goodbye: str | None = None
         self._icons = renderer.icons()
-
-    @property
-    def policy(self) -> str:
-        """Content-Security-Policy of the pages."""
-        return self._renderer.policy
+        #: Content-Security-Policy of the pages.
+        self.policy = renderer.policy
 
     def publish(self, cluster: ClusterStatus, problems: Sequence[Problem]) -> None:
         parts = self._renderer.parts(cluster, problems)
