@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from darc.config.config import Config
 from darc.config.records import Struct
 from darc.master.observation_run import ObservationRun
-from darc.master.observation_summaries import books_file
+from darc.master.observation_summaries import OBSERVATION, books_file
 from darc.model.counters import identified
 from darc.model.observation import ObservationError
 from darc.model.parset import PARSERS, Parset
@@ -20,7 +19,6 @@ from darc.node.command_client import ask_attribute
 from darc.runtime.service_traits import known_traits, traits_of
 
 ASK_SECONDS = 5.0
-_DIRECTORY = re.compile(r"(\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d)\.(.+)", re.ASCII)
 _OVER, _NO_BOOKS = "over", "no books"
 
 
@@ -110,7 +108,7 @@ def past(config: Config, known: set[str | None], most: int | None) -> Iterator[O
     directory = Path(config.master.parset_dir)
     if not directory.is_dir():
         return
-    found = sorted(path for path in directory.iterdir() if _DIRECTORY.fullmatch(path.name))
+    found = sorted(path for path in directory.iterdir() if OBSERVATION.fullmatch(path.name))
     n = 0
     for path in reversed(found):
         if n == most:
@@ -122,7 +120,7 @@ def past(config: Config, known: set[str | None], most: int | None) -> Iterator[O
 
 
 def _past(directory: Path, books_at: Path) -> ObservationRow | None:
-    match = _DIRECTORY.fullmatch(directory.name)
+    match = OBSERVATION.fullmatch(directory.name)
     assert match
     try:
         start = datetime.strptime(match[1], "%Y-%m-%d-%H:%M:%S").replace(tzinfo=UTC).timestamp()

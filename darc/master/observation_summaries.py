@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 MASTER, RUN = "darc_master", "run"
 #: Between attempts to write a summary (s).
 PAUSES = (1.0, 2.0, 4.0, 8.0)
-#: Directory names that sort by time.
-_OBSERVATION = re.compile(r"\d{4}-\d{2}-\d{2}-\d{2}:\d{2}:\d{2}\..+")
+#: Name of an observation's directory, which sorts by time: start and source.
+OBSERVATION = re.compile(r"(\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d)\.(.+)", re.ASCII)
 
 
 def books_file(directory: Path, hostname: str) -> Path:
@@ -132,7 +132,7 @@ def _keep_earlier(path: Path, key: str) -> None:
 
 def prune(directory: Path, kept: int) -> None:
     """Remove the oldest observations beyond the number to keep, and nothing else."""
-    found = sorted(path for path in directory.iterdir() if _OBSERVATION.fullmatch(path.name))
+    found = sorted(path for path in directory.iterdir() if OBSERVATION.fullmatch(path.name))
     for path in found[: max(0, len(found) - kept)]:
         try:
             shutil.rmtree(path)

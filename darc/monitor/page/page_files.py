@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import time
@@ -36,14 +37,13 @@ class WebDirectory:
         """
         now = time.monotonic()
         pages = live.node_pages()
-        due = {
-            name
-            for name, node in pages.items()
-            if node in changed or self._written.get(name, -NODE_SECONDS) <= now - NODE_SECONDS
-        }
         for name in live.names():
-            once = name not in (INDEX, STATUS, *pages)
-            if name in (INDEX, STATUS) or name in due or (once and name not in self._written):
+            written = self._written.get(name, -math.inf)
+            if name in pages:
+                is_due = pages[name] in changed or written <= now - NODE_SECONDS
+            else:
+                is_due = name in (INDEX, STATUS) or name not in self._written
+            if is_due:
                 self._write_one(live, name)
                 self._written[name] = now
 
