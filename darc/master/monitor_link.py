@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from darc.config.records import Struct, replace
 from darc.model.node_report import NodeReport
-from darc.model.overview import ThreadTrouble
 from darc.node.process_names import MONITOR
 from darc.queues.exchange import Exchange
 from darc.queues.messages import QueryKind, QueueError, ServiceQuery
@@ -89,8 +88,8 @@ class MonitorLink:
     # -- for the master --------------------------------------------------------------------------
 
     @property
-    def trouble(self) -> ThreadTrouble | None:
-        """State of darc_monitor where it does not run or does not report; None: it reports."""
+    def state(self) -> MonitorState:
+        """Whether darc_monitor reports."""
         with self._lock:
             gone, heard = self._reporter is None, self._heard
         if heard is None:
@@ -98,15 +97,8 @@ class MonitorLink:
         else:
             age, limit = heard.age(), ENDED_SECONDS if gone else SILENT_SECONDS
         if age <= limit:
-            return None
-        since = time.time() - age
-        return ThreadTrouble(MONITOR, "ended" if gone else "hangs", since, "")
-
-    @property
-    def state(self) -> MonitorState:
-        """Whether darc_monitor reports."""
-        trouble = self.trouble
-        return MonitorState() if trouble is None else MonitorState(trouble.trouble, trouble.since)
+            return MonitorState()
+        return MonitorState("ended" if gone else "hangs", time.time() - age)
 
     # -- for darc_monitor ------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from darc.model.overview import (
     shortened,
 )
 from darc.model.service_state import ServiceState
-from darc.node.process_names import MASTER
+from darc.node.process_names import MASTER, MONITOR
 from darc.node.supervisor import ProcessInfo, SupervisorError
 from darc.queues.journal import Journal
 from darc.queues.messages import Depth
@@ -276,9 +276,9 @@ class Overviews:
         yield from thread_troubles((*self._tasks, *self._master.periodic_tasks))
         for work in self._master.apart.longer_than(HANGS_SECONDS):
             yield ThreadTrouble(work.name, "hangs", time.time() - work.began.age(), "")
-        trouble = None if self._master.stopping else self._master.monitor.trouble
-        if trouble:
-            yield trouble
+        monitor = self._master.monitor.state
+        if monitor.trouble and not self._master.stopping:
+            yield ThreadTrouble(MONITOR, monitor.trouble, monitor.since, "")
         else:
             yield from seen.threads
 

@@ -18,6 +18,7 @@ from nodes import wait_for
 
 from darc.config.config import Layer, parse_config
 from darc.master import node_overview, periodic_task
+from darc.master.monitor_link import MonitorState
 from darc.master.node_overview import Overviews
 from darc.master.periodic_task import PeriodicTask
 from darc.model.handover import HandoverState
@@ -351,7 +352,7 @@ class FakeMaster:
         self.services = SimpleNamespace(names=())
         self.observations = SimpleNamespace(runs=lambda: ())
         self.losses = SimpleNamespace(summaries=())
-        self.monitor = SimpleNamespace(latest=NodeReport(), trouble=None)
+        self.monitor = SimpleNamespace(latest=NodeReport(), state=MonitorState())
 
 
 def test_an_end_of_a_thread_and_what_hangs_are_in_the_overview(
@@ -380,8 +381,8 @@ def test_an_end_of_a_thread_and_what_hangs_are_in_the_overview(
     of_disk = ThreadTrouble("disk of home", "hangs", 7.0, "")
     master.monitor.latest = NodeReport(threads=(of_disk,))
     assert overviews.make().threads[-1] == of_disk
-    master.monitor.trouble = ThreadTrouble(MONITOR, "ended", 8.0, "")
-    assert overviews.make().threads[-1] == master.monitor.trouble
+    master.monitor.state = MonitorState("ended", 8.0)
+    assert overviews.make().threads[-1] == ThreadTrouble(MONITOR, "ended", 8.0, "")
     assert of_disk not in overviews.make().threads
     over.set()
     hanging.end()
