@@ -139,12 +139,7 @@ class BoundedHandler(http.server.BaseHTTPRequestHandler):
         kind: str,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Send the headers of a response.
-
-        :param length: bytes; None: until the connection is closed
-        :param kind: its Content-Type
-        :param headers: further ones
-        """
+        """Send the headers of a response of `length` bytes; None: until the connection closes."""
         self.send_response(status)
         for name, value in {**self.fixed_headers, **(headers or {})}.items():
             self.send_header(name, value)

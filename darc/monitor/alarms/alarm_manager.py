@@ -84,11 +84,8 @@ class AlarmManager:
     def unsaved(self) -> AlarmSnapshot | None:
         """Return the snapshot to commit; None: nothing has changed."""
         with self._lock:
-            return (
-                AlarmSnapshot(self._number, self._plain)
-                if self._number > self._remembered
-                else None
-            )
+            is_new = self._number > self._remembered
+            return AlarmSnapshot(self._number, self._plain) if is_new else None
 
     def remembered(self, unsaved: AlarmSnapshot) -> None:
         """Acknowledge that a snapshot was committed, so that its messages can be sent."""
