@@ -6,14 +6,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
 
+from darc.master.observation_run import ObservationRun
 from darc.master.service_control import StartResult
 from darc.runtime.clock import LOOK_AGAIN_SECONDS
 from darc.runtime.vital_threads import vital
-
-if TYPE_CHECKING:
-    from darc.master.observation_run import ObservationRun
 
 log = logging.getLogger(__name__)
 

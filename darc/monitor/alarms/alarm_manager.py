@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from darc.config.config import Config, Role
 from darc.config.config_layers import expand_hosts
@@ -15,10 +15,8 @@ from darc.monitor.alarms.alarm_delivery import AlarmDeliveries, receivers
 from darc.monitor.alarms.alarm_messages import MessageOrigin
 from darc.monitor.alarms.alarm_rules import select_alarms, stopped_on_purpose
 from darc.monitor.alarms.alarm_states import AlarmStates
+from darc.monitor.page.publisher import Publisher
 from darc.runtime.clock import Since
-
-if TYPE_CHECKING:
-    from darc.monitor.page.publisher import Publisher
 
 log = logging.getLogger(__name__)
 
