@@ -1,4 +1,7 @@
-"""Methods that darc_monitor calls at the queue socket, and its latest report."""
+"""Methods that darc_monitor calls at the queue socket, and its latest report.
+
+The other side is :mod:`darc.monitor.master_client`.
+"""
 
 from __future__ import annotations
 
@@ -103,22 +106,16 @@ class MonitorLink:
     # -- for darc_monitor ------------------------------------------------------------------------
 
     def news(self, session: Session, known: int, timeout: float) -> list[Any]:
-        """Wait until services have attached or detached.
+        """Wait until services have attached or detached; return the fields of `ServiceChanges`.
 
         :param known: number of the latest change that the caller knows
         :param timeout: longest wait (s)
-        :return: number of the latest change; when the current configuration was read (Unix s); the
-            services that can be asked
         """
         self._exchange.wait_for_change(known, min(timeout, MAX_WAIT_SECONDS))
         return [self._exchange.changes, self._master.configured, self._master.running_services()]
 
     def asked_for(self, session: Session) -> list[dict[str, Any]]:
-        """Return the stops and starts that the master requested on purpose.
-
-        :return: by service, the id of the process that was stopped last, and the last start (Unix
-            s)
-        """
+        """Return the fields of `AskedFor`: what the master stopped and started on purpose."""
         stops, starts = self._master.asked_for
         return [dict(stops), dict(starts)]
 
