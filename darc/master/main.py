@@ -115,6 +115,7 @@ class DarcMaster:
         self._stopping = threading.Event()
         started = time.time()
         self.configured = started
+        self.periodic_tasks: list[PeriodicTask] = []
         self.overviews = Overviews(self, self._journal, started)
         self.monitor = MonitorLink(self, self._exchange, self.overviews.notice)
         self._attributes = MasterAttributes(self, started)
