@@ -103,21 +103,11 @@ def parse_colour(text: str) -> Colour:
     return Colour(*bytes.fromhex(digits))
 
 
-class _Colours(tuple[str, ...]):
-    """The set of all texts that are colours."""
-
-    __slots__ = ()
-
-    def __contains__(self, text: object) -> bool:
-        return isinstance(text, str) and (text.lower() in NAMES or bool(_HEX.fullmatch(text)))
-
-
 class OneColour(OneOf):
     """A text that is a CSS colour, and so is safe inside a style sheet."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.values = _Colours()
+    def allows(self, text: str) -> bool:
+        return text.lower() in NAMES or bool(_HEX.fullmatch(text))
 
     def __str__(self) -> str:
         return "a colour: its name in CSS, such as green, or #rgb or #rrggbb"

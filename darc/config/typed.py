@@ -44,12 +44,21 @@ class OneOf:
     def __init__(self, *values: str) -> None:
         self.values = values
 
+    def allows(self, text: str) -> bool:
+        return text in self.values
+
     def __str__(self) -> str:
         return "one of " + ", ".join(self.values)
 
 
 class NotEmpty:
     """A text of at least one character."""
+
+    def allows(self, text: str) -> bool:
+        return text != ""
+
+    def __str__(self) -> str:
+        return "that is not empty"
 
 
 class UpTo(Struct, frozen=True):
@@ -66,6 +75,12 @@ class UpTo(Struct, frozen=True):
 
 class FromRoot:
     """An absolute path."""
+
+    def allows(self, text: str) -> bool:
+        return text.startswith("/")
+
+    def __str__(self) -> str:
+        return "an absolute path ({home} and {darc_home} stand for directories)"
 
 
 class TimeOfDay:
@@ -178,7 +193,7 @@ class Reader:
         result = _scalar(base, data)
         if result is _BAD:
             self.complain(value, path, f"{shown(value.data)} is not {_NOUN[base]}", describe(hint))
-        elif not all(_allows(rule, result) for rule in rules):
+        elif not all(rule.allows(result) for rule in _limits(rules)):
             self.complain(value, path, f"{shown(value.data)} is not allowed", describe(hint))
             result = _BAD
         return result
@@ -275,18 +290,12 @@ def describe(hint: Any) -> str:
         return f"a list{count}{single}, each {describe(kinds[0])}"
     if origin is Mapping:
         return f"a mapping of names, each to {describe(get_args(base)[1])}"
-    if choice := next((rule for rule in rules if isinstance(rule, OneOf)), None):
-        return str(choice)
+    if whole := next((rule for rule in rules if isinstance(rule, OneOf | FromRoot)), None):
+        return str(whole)
     noun = _NOUN[base]
-    if any(isinstance(rule, FromRoot) for rule in rules):
-        noun = "an absolute path ({home} and {darc_home} stand for directories)"
     if any(isinstance(rule, AsText) for rule in rules):
         noun += ", a number, true or false"
-    if any(isinstance(rule, NotEmpty) for rule in rules):
-        noun += " that is not empty"
-    return " ".join(
-        [noun, *(str(rule) for rule in rules if isinstance(rule, Range | TimeOfDay | UpTo))]
-    )
+    return " ".join([noun, *map(str, _limits(rules))])
 
 
 def shown(data: Any) -> str:
@@ -330,10 +339,14 @@ def from_plain(kind: type[T], data: Any, name: str) -> T:
     """Return a `kind` from the output of `to_plain`.
 
     :param name: name of the data in messages
-    :raises ValueError: a type is wrong, or a key missing or unknown; all problems are listed
+    :raises ValueError: a type is wrong, or a key missing or unknown; all problems are listed. Or
+        it is nested too deeply
     """
     reader = Reader()
-    result = reader.read(kind, _tree(data, name), "")
+    try:
+        result = reader.read(kind, _tree(data, name), "")
+    except RecursionError as error:
+        raise ValueError(f"{name}: nested too deeply") from error
     reader.problems += [f"{name}: {entry.path}: unknown" for entry in reader.unknown]
     if result is None or reader.problems:
         raise ValueError("\n".join(reader.problems))
@@ -354,6 +367,11 @@ def _unwrap(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     return hint, ()
 
 
+def _limits(rules: tuple[Any, ...]) -> list[Any]:
+    """Return the rules that a value can break."""
+    return [rule for rule in rules if hasattr(rule, "allows")]
+
+
 def _scalar(kind: Any, data: Any) -> Any:
     """Return `data` as a `kind`, or _BAD. An integer may stand for a float; a bool for neither."""
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
@@ -362,16 +380,6 @@ def _scalar(kind: Any, data: Any) -> Any:
     if type(data) is not kind or (kind is float and not math.isfinite(data)):
         return _BAD
     return data
-
-
-def _allows(rule: Any, value: Any) -> bool:
-    if isinstance(rule, Range | TimeOfDay | UpTo):
-        return rule.allows(value)
-    if isinstance(rule, OneOf):
-        return value in rule.values
-    if isinstance(rule, FromRoot):
-        return str(value).startswith("/")
-    return not isinstance(rule, NotEmpty) or value != ""
 
 
 def _join(path: str, name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from darc.config.records import Struct
+from darc.config.typed import from_plain
 from darc.model.counters import in_words
 from darc.model.handover import HandoverState
 
@@ -59,7 +60,10 @@ def attribute_text(attribute: str, value: Any) -> str:
 
 
 def _handovers(plain: Mapping[str, Any]) -> dict[str, str]:
-    return {service: str(HandoverState.from_plain(state)) for service, state in plain.items()}
+    return {
+        service: str(from_plain(HandoverState, state, "handover"))
+        for service, state in plain.items()
+    }
 
 
 def _measured(plain: Mapping[str, Any]) -> dict[str, Any]:

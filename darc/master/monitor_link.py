@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from darc.config.records import Struct, replace
+from darc.config.typed import from_plain
 from darc.model.node_report import NodeReport
 from darc.node.process_names import MONITOR
 from darc.queues.exchange import Exchange
@@ -147,7 +148,7 @@ class MonitorLink:
             if size > MAX_REPORT_BYTES:
                 raise QueueError(f"a report of {size} bytes; {MAX_REPORT_BYTES} are taken")
             try:
-                report = NodeReport.from_plain(plain)
+                report = from_plain(NodeReport, plain, "report")
             except ValueError as error:
                 raise QueueError(str(error)[:500]) from error
         if type(read) is not float or type(asked) is not float:

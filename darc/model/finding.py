@@ -86,10 +86,6 @@ def about_event(plain: dict[str, Any]) -> BurstFinding | AlertOrder:
 
     :raises ValueError: a value is wrong
     """
-    name: str = FINDING if FINDING in plain else ORDER
-    try:
-        if name == FINDING:
-            return typed.from_plain(BurstFinding, plain[FINDING], FINDING)
-        return typed.from_plain(AlertOrder, plain[ORDER], ORDER)
-    except RecursionError as error:
-        raise ValueError(f"{name}: nested too deeply") from error
+    if FINDING in plain:
+        return typed.from_plain(BurstFinding, plain[FINDING], FINDING)
+    return typed.from_plain(AlertOrder, plain[ORDER], ORDER)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
-from darc.config import typed
 from darc.config.records import Struct
 
 
@@ -33,14 +31,3 @@ class HandoverState(Struct, frozen=True):
             return f"{self.place} reached; {counts}"
         gone = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.gone_since))
         return f"{self.place} NOT REACHED since {gone}: {self.error}; {counts}"
-
-    def to_plain(self) -> dict[str, Any]:
-        plain: dict[str, Any] = typed.to_plain(self)
-        return plain
-
-    @classmethod
-    def from_plain(cls, plain: Any) -> HandoverState:
-        """
-        :raises ValueError: it is something else
-        """
-        return typed.from_plain(cls, plain, "handover")

@@ -6,9 +6,8 @@ All times are Unix seconds. What a field means is said in :mod:`darc.model.overv
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
-from darc.config import typed
 from darc.config.records import Struct, field
 from darc.config.typed import Range
 from darc.model.overview import Disk, Handover, LogLine, LossSummary, StageLatency, ThreadTrouble
@@ -54,16 +53,3 @@ class NodeReport(Struct, frozen=True):
     services: tuple[ServiceReport, ...] = ()
     handovers: tuple[Handover, ...] = ()
     threads: tuple[ThreadTrouble, ...] = ()
-
-    def to_plain(self) -> dict[str, Any]:
-        """As it travels."""
-        plain: dict[str, Any] = typed.to_plain(self)
-        return plain
-
-    @classmethod
-    def from_plain(cls, plain: Any) -> NodeReport:
-        """The way back.
-
-        :raises ValueError: it is none; the text says what is wrong
-        """
-        return typed.from_plain(cls, plain, "report")

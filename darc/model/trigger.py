@@ -117,7 +117,4 @@ class Trigger(Struct, frozen=True):
         """
         if not isinstance(data, dict):
             raise ValueError(f"trigger: {typed.shown(data)} is not a mapping")
-        try:
-            return typed.from_plain(cls, data, "trigger")
-        except RecursionError as error:
-            raise ValueError("trigger: nested too deeply") from error
+        return typed.from_plain(cls, data, "trigger")

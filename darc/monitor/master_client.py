@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from darc.config.records import Struct, replace
+from darc.config.typed import to_plain
 from darc.model.node_report import NodeReport
 from darc.model.overview import NodeOverview, from_text
 from darc.node.process_names import MASTER, MONITOR
@@ -114,7 +115,7 @@ class MasterClient:
         :param known: the last report sent; None: this master has none
         """
         same = known is not None and replace(known, read=report.read, asked=report.asked) == report
-        plain = None if same else report.to_plain()
+        plain = None if same else to_plain(report)
         self._call("report", plain, report.read, report.asked)
 
     def facts(self) -> MasterFacts:

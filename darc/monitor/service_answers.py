@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from darc.config import typed
 from darc.config.records import convert
 from darc.model.handover import HandoverState
 from darc.model.overview import Handover, LogLine, StageLatency, read_losses, shortened
@@ -24,7 +25,10 @@ def read_answer(attribute: str, value: Any) -> Any:
 
 
 def _read_handovers(plain: Mapping[str, Any]) -> tuple[Handover, ...]:
-    states = {str(service): HandoverState.from_plain(state) for service, state in plain.items()}
+    states = {
+        str(service): typed.from_plain(HandoverState, state, "handover")
+        for service, state in plain.items()
+    }
     return tuple(
         Handover(
             service,

@@ -18,6 +18,7 @@ from nodes import Node, node, only, patience, supervisorctl
 from nodes import wait_for as wait_for_seconds
 from shares import Share, missing
 
+from darc.config.typed import from_plain, to_plain
 from darc.master.monitor_link import MAX_REPORT_BYTES
 from darc.model.node_report import NodeReport
 from darc.model.overview import NodeOverview, ServiceOverview, from_text
@@ -278,4 +279,4 @@ def test_what_is_no_report_is_refused_and_changes_nothing(
 
 
 def test_a_report_travels() -> None:
-    assert NodeReport.from_plain(NodeReport().to_plain()) == NodeReport()
+    assert from_plain(NodeReport, to_plain(NodeReport()), "report") == NodeReport()

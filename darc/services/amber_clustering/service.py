@@ -17,6 +17,7 @@ from darc.candidates.time_windows import DueWindow, EntryTimes
 from darc.config.config import Role
 from darc.config.records import replace
 from darc.config.settings import AmberClusteringSettings
+from darc.config.typed import to_plain
 from darc.model.arrival import utc_of
 from darc.model.candidate import Records, candidates_from_bytes
 from darc.model.counters import Counted, in_words, note_latest, plain_counts
@@ -115,7 +116,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
     @property
     def forwarding(self) -> dict[str, Any]:
         """State of the handover of triggers to the master node, on a worker."""
-        return {forwarder.service: forwarder.state.to_plain() for forwarder in self._forwarders}
+        return {forwarder.service: to_plain(forwarder.state) for forwarder in self._forwarders}
 
     def recover(self, memory: dict[str, Any]) -> None:
         if self.config.role is Role.WORKER:
