@@ -342,14 +342,23 @@ def from_plain(kind: type[T], data: Any, name: str) -> T:
     :raises ValueError: a type is wrong, or a key missing or unknown; all problems are listed. Or
         it is nested too deeply
     """
-    reader = Reader()
     try:
-        result = reader.read(kind, _tree(data, name), "")
+        return read_strictly(kind, _tree(data, name))
     except RecursionError as error:
         raise ValueError(f"{name}: nested too deeply") from error
-    reader.problems += [f"{name}: {entry.path}: unknown" for entry in reader.unknown]
-    if result is None or reader.problems:
-        raise ValueError("\n".join(reader.problems))
+
+
+def read_strictly(kind: type[T], value: Value) -> T:
+    """Return the mapping `value` as a `kind`; an unknown key is an error, too.
+
+    :raises ValueError: lists all problems
+    """
+    reader = Reader()
+    result = reader.read(kind, value, "")
+    problems = reader.problems
+    problems += [f"{entry.value.place}: {entry.path}: unknown" for entry in reader.unknown]
+    if result is None or problems:
+        raise ValueError("\n".join(problems))
     return result
 
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from darc.config.records import Struct
-from darc.config.typed import Range, Reader, Value
-from darc.config.yaml_error import YAMLTextError
+from darc.config.typed import Range, Value, read_strictly
 from darc.config.yaml_tree import parse_yaml
 
 T = TypeVar("T")
@@ -78,17 +77,12 @@ def parse_calibrators(text: str, name: str) -> dict[str, Calibrator]:
 
 
 def _parse(kind: type[T], text: str, name: str) -> dict[str, T]:
+    shape: Any = Mapping[str, kind]  # type: ignore[valid-type]
     try:
         tree = parse_yaml(text, name)
-    except YAMLTextError as error:
+        found: dict[str, T] = read_strictly(
+            shape, Value({}, name, 1) if tree.data is None else tree
+        )
+    except ValueError as error:
         raise TableError(str(error)) from error
-    if tree.data is None:
-        tree = Value({}, name, 1)
-    reader = Reader()
-    shape: Any = Mapping[str, kind]  # type: ignore[valid-type]
-    found = reader.read(shape, tree, "")
-    problems = [*reader.problems]
-    problems += [f"{one.value.place}: {one.path}: unknown" for one in reader.unknown]
-    if found is None or problems:
-        raise TableError("\n".join(problems))
-    return dict(found)
+    return found

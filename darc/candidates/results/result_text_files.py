@@ -6,7 +6,7 @@ import errno
 from pathlib import Path
 from typing import TypeVar
 
-from darc.config.typed import Reader, Value
+from darc.config.typed import Value, read_strictly
 from darc.config.yaml_tree import parse_yaml
 from darc.runtime.untrusted_files import NotRegularError, read_regular
 
@@ -47,14 +47,9 @@ def read_yaml(kind: type[T], text: str, path: Path) -> tuple[T, dict[str, Value]
     """
     try:
         tree = parse_yaml(text, str(path))
+        return read_strictly(kind, tree), tree.data
     except ValueError as error:
         raise ResultFileError(str(error)) from error
-    reader = Reader()
-    made = reader.read(kind, tree, "")
-    unknown = [f"{one.value.place}: {one.path}: unknown" for one in reader.unknown]
-    if made is None or reader.problems or unknown:
-        raise ResultFileError("\n".join(reader.problems + unknown))
-    return made, tree.data
 
 
 def read_rows(path: Path, header: str) -> list[tuple[str, dict[str, str]]]:
