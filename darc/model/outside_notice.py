@@ -12,12 +12,11 @@ import hashlib
 import math
 import re
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 
 # isort: split - records loads msgspec, at the price of what is used of it
-from msgspec import DecodeError, convert, to_builtins
+from msgspec import DecodeError
 from msgspec.json import Decoder
 
 from darc.config import ranges
@@ -87,18 +86,6 @@ class OutsideNotice(Struct, frozen=True):
     def key(self) -> str:
         """Identity of the event, for stores: a digest, whatever characters the id has."""
         return hashlib.sha256(f"{self.source}\0{self.id}".encode()).hexdigest()[:32]
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return plain values, which `from_plain` reads."""
-        plain: dict[str, Any] = to_builtins(self)
-        return plain
-
-    @classmethod
-    def from_plain(cls, plain: Any) -> OutsideNotice:
-        """
-        :raises ValueError: it is something else
-        """
-        return convert(plain, cls)
 
     @property
     def position(self) -> tuple[float, float] | None:

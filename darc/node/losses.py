@@ -10,7 +10,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from darc.config.records import Struct
+from darc.config.records import Struct, convert
+from darc.config.typed import to_plain
 from darc.runtime.clock import Since
 from darc.runtime.log import observation_now
 
@@ -56,7 +57,7 @@ SOURCES_UNKNOWN = LossKind(
 )
 
 
-class _LossEntry(Struct, frozen=True):
+class _LossEntry(Struct, frozen=True, array_like=True):
     since: Since
     observation: str
     what: str
@@ -65,16 +66,8 @@ class _LossEntry(Struct, frozen=True):
     def is_same(self, other: _LossEntry) -> bool:
         return (self.observation, self.what) == (other.observation, other.what)
 
-    def to_plain(self) -> list[Any]:
-        return [self.since.to_plain(), self.observation, self.what, self.why]
 
-    @classmethod
-    def from_plain(cls, plain: Sequence[Any]) -> _LossEntry:
-        since, observation, what, why = plain
-        return cls(Since.from_plain(since), str(observation), str(what), str(why))
-
-
-class _KindLosses(Struct, frozen=True):
+class _KindLosses(Struct, frozen=True, array_like=True):
     """Number of losses of a kind, and the most recent ones, oldest first."""
 
     number: int
@@ -144,21 +137,16 @@ class Losses:
     # -- across restarts ----------------------------------------------------------------
 
     def to_plain(self) -> dict[str, Any]:
-        return {
-            kind: [one.number, [lost.to_plain() for lost in one.last]]
-            for kind, one in self._known.items()
-        }
+        plain: dict[str, Any] = to_plain(self._known)
+        return plain
 
     def recall(self, plain: Any) -> None:
         """Restore from stored values; None: there are none."""
         if plain is None:
             return
         try:
-            self._known = {
-                str(kind): _KindLosses(int(number), tuple(map(_LossEntry.from_plain, last)))
-                for kind, (number, last) in plain.items()
-            }
-        except (AttributeError, TypeError, ValueError) as error:
+            self._known = convert(plain, dict[str, _KindLosses])
+        except ValueError as error:
             log.error("stored losses cannot be read; counting starts at 0: %r", error)
         self._of_before = {kind: list(one.last) for kind, one in self._known.items()}
 

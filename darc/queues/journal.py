@@ -25,7 +25,7 @@ from darc.queues.messages import (
     QueueError,
 )
 from darc.queues.plain_connection import pack, unpack
-from darc.runtime.clock import Instant, Since
+from darc.runtime.clock import Since
 
 #: Most entries to drop in one transaction, as other transactions wait for it.
 CLEAR_ENTRIES = 50
@@ -328,6 +328,5 @@ def _entry(
     boot: str,
     clock: float,
 ) -> QueueEntry:
-    since = Since(held_at, boot, Instant(clock))
-    times = watermark, held_at, written, read, since
+    times = watermark, held_at, written, read, Since(held_at, boot, clock)
     return QueueEntry(number, ContentKind(kind), content, observation, *times, sender)

@@ -133,7 +133,7 @@ class JournalStore:
                 put.read,
                 self._sender,
                 since.boot,
-                since.instant.seconds,
+                since.seconds,
             ),
         ).lastrowid
         for queue in put.queues:

@@ -9,7 +9,7 @@ import enum
 from collections.abc import Mapping
 from typing import Any, Self
 
-from darc.config.records import Struct, convert, field
+from darc.config.records import Struct, astuple, convert, field
 from darc.runtime.clock import Since
 
 
@@ -45,6 +45,9 @@ class ContentKind(enum.StrEnum):
 class _Message(Struct, frozen=True, array_like=True):
     """What travels as a list of its values, in their order."""
 
+    def to_plain(self) -> list[Any]:
+        return [_plain(value) for value in astuple(self)]
+
     @classmethod
     def from_plain(cls, plain: list[Any]) -> Self:
         """Return the message in the output of `to_plain`.
@@ -52,6 +55,17 @@ class _Message(Struct, frozen=True, array_like=True):
         :raises ValueError: it is something else
         """
         return convert(plain, cls)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a message as it travels; what a mapping holds is plain already."""
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, Struct):
+        return [_plain(one) for one in astuple(value)]
+    if isinstance(value, Mapping):
+        return dict(value)
+    return str(value) if isinstance(value, enum.Enum) else value
 
 
 class Put(_Message, frozen=True):
@@ -72,12 +86,8 @@ class Put(_Message, frozen=True):
     read: float = 0.0
     waited: float = 0.0
 
-    def to_plain(self) -> list[Any]:
-        times = self.watermark, self.written, self.read, self.waited
-        return [list(self.queues), str(self.kind), self.content, self.observation, *times]
 
-
-class QueueEntry(Struct, frozen=True):
+class QueueEntry(_Message, frozen=True):
     """An entry of a queue, not yet acknowledged; its times are those of its :class:`Put`.
 
     :param held_at: Unix time at which it was put into the journal
@@ -96,16 +106,6 @@ class QueueEntry(Struct, frozen=True):
     read: float = 0.0
     since: Since = field(default_factory=Since.now)
     sender: str = ""
-
-    def to_plain(self) -> list[Any]:
-        times = self.watermark, self.held_at, self.written, self.read, self.since.to_plain()
-        return [self.id, str(self.kind), self.content, self.observation, *times, self.sender]
-
-    @classmethod
-    def from_plain(cls, plain: list[Any]) -> QueueEntry:
-        number, kind, content, observation, watermark, held_at, written, read, since, sender = plain
-        times = watermark, held_at, written, read, Since.from_plain(since)
-        return cls(int(number), ContentKind(kind), bytes(content), observation, *times, sender)
 
 
 class ReadProgress(_Message, frozen=True):
@@ -133,16 +133,6 @@ class Commit(_Message, frozen=True):
     progress: tuple[ReadProgress, ...] = ()
     memory: Mapping[str, Any] = field(default_factory=dict)
     durable: bool = False
-
-    def to_plain(self) -> list[Any]:
-        return [
-            self.observation,
-            list(self.completed),
-            [put.to_plain() for put in self.puts],
-            [[step.source, step.start, step.end] for step in self.progress],
-            dict(self.memory),
-            self.durable,
-        ]
 
 
 class Depth(Struct, frozen=True):
@@ -175,9 +165,6 @@ class ServiceQuery(_Message, frozen=True):
     value: bool = False
     origin: str = ""
 
-    def to_plain(self) -> list[Any]:
-        return [str(self.kind), self.name, self.value, self.origin]
-
 
 class OrderState(enum.StrEnum):
     """State of an observation, as ordered to a service."""
@@ -196,6 +183,3 @@ class Order(_Message, frozen=True):
     observation: Mapping[str, Any]  # Observation.to_plain()
     state: OrderState
     past: bool = False
-
-    def to_plain(self) -> list[Any]:
-        return [dict(self.observation), str(self.state), self.past]

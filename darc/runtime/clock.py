@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from darc.config.records import Struct
+from darc.config.records import Struct, convert
 from darc.runtime.paths import this_boot
 
 #: Interval at which waiting for a time of day is checked, as the clock may be set meanwhile (s).
@@ -41,28 +41,29 @@ class Instant(Struct, frozen=True, order=True):
         return -self.age()
 
 
-class Since(Struct, frozen=True):
+class Since(Struct, frozen=True, array_like=True):
     """A past time that can be stored across processes.
 
     Its age is measured by the monotonic clock, or after a reboot by the time of day.
 
     :param unix: time of day (Unix s)
     :param boot: boot id
-    :param instant: time since that boot
+    :param seconds: since that boot
     """
 
     unix: float
     boot: str
-    instant: Instant
+    seconds: float
 
     @classmethod
     def now(cls, ago: float = 0.0) -> Since:
         """Return the current time, or ``ago`` seconds before."""
-        return cls(time.time() - ago, this_boot(), Instant(Instant.now().seconds - ago))
+        return cls(time.time() - ago, this_boot(), Instant.now().seconds - ago)
 
     def age(self) -> float:
         """Return how long ago it was (s), never negative."""
-        age = self.instant.age() if self.boot == this_boot() else time.time() - self.unix
+        is_of_now = self.boot == this_boot()
+        age = Instant(self.seconds).age() if is_of_now else time.time() - self.unix
         return max(0.0, age)
 
     def time_of_day(self) -> float:
@@ -70,15 +71,14 @@ class Since(Struct, frozen=True):
         return self.unix + self.age()
 
     def to_plain(self) -> list[Any]:
-        return [self.unix, self.boot, self.instant.seconds]
+        return [self.unix, self.boot, self.seconds]
 
     @classmethod
     def from_plain(cls, plain: Any) -> Since:
         """Return a time from the output of `to_plain`; early versions stored only a time of day."""
         if isinstance(plain, int | float):
-            return cls(float(plain), "", Instant(0.0))
-        unix, boot, seconds = plain
-        return cls(float(unix), str(boot), Instant(float(seconds)))
+            return cls(float(plain), "", 0.0)
+        return convert(plain, cls)
 
 
 def least_age(unix: float, *clocks: Since) -> float:

@@ -14,6 +14,7 @@ from astropy.time import Time
 from hypothesis import given
 from hypothesis import strategies as st
 
+from darc.config.records import convert, to_builtins
 from darc.model.event import AlertType
 from darc.model.outside_notice import MAX_DEPTH, NoticeError, OutsideNotice, nesting, read_notice
 
@@ -241,4 +242,4 @@ def test_anything_is_a_notice_or_refused(content: bytes) -> None:
     assert 0 < len(found.id) <= 200
     for value in (found.ra, found.dec, found.dm, found.far, found.trigger_time):
         assert value is None or math.isfinite(value)
-    assert OutsideNotice.from_plain(found.to_plain()) == found
+    assert convert(to_builtins(found), OutsideNotice) == found

@@ -58,5 +58,5 @@ def test_one_right_clock_of_two_tells_how_long_ago_something_was(
     ahead: tuple[float, float], expected: float
 ) -> None:
     now = Since.now(ago=1.0)
-    clocks = [Since(now.unix + seconds, now.boot, now.instant) for seconds in ahead]
+    clocks = [Since(now.unix + seconds, now.boot, now.seconds) for seconds in ahead]
     assert least_age(now.time_of_day() - AGE, *clocks) == pytest.approx(expected, abs=1.0)

@@ -502,7 +502,7 @@ def test_a_clock_that_is_set_makes_no_packet_older(
 def test_a_clock_that_is_ahead_when_a_trigger_comes_loses_no_packet(ahead: float) -> None:
     """Before, it was right; or it was ahead before, and is right since."""
     right = Since.now()
-    wrong = Since(right.unix + ahead, right.boot, right.instant)
+    wrong = Since(right.unix + ahead, right.boot, right.seconds)
     for begun, taken in ((right, wrong), (wrong, right)):
         one = packet(0.0, test=False)
         one.arrived = ArrivedTrigger(taken, 0.0)

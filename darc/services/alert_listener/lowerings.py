@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from darc.config import ranges
-from darc.config.records import Struct
+from darc.config.records import Struct, convert, to_builtins
 from darc.model.lowered_threshold import LoweredThreshold
 from darc.model.observation import Observation
 from darc.model.outside_notice import OutsideNotice
@@ -23,7 +23,7 @@ LOWERED = "lowered "
 MOST_LOWERINGS = 200
 
 
-class ActiveLowering(Struct, frozen=True):
+class ActiveLowering(Struct, frozen=True, array_like=True):
     """A rule that lowers a threshold wherever its notice's place is observed, until it ends.
 
     :param start: of the data, Unix s, as is `end`
@@ -37,17 +37,6 @@ class ActiveLowering(Struct, frozen=True):
     @property
     def memory_key(self) -> str:
         return f"{LOWERED}{self.notice.key} {self.rule}"
-
-    def to_plain(self) -> list[Any]:
-        return [self.rule, self.notice.to_plain(), self.start, self.end]
-
-    @classmethod
-    def from_plain(cls, plain: Any) -> ActiveLowering:
-        """
-        :raises ValueError: it is something else
-        """
-        rule, notice, start, end = plain
-        return cls(str(rule), OutsideNotice.from_plain(notice), float(start), float(end))
 
 
 class Lowerings:
@@ -65,7 +54,7 @@ class Lowerings:
         """
         for key, plain in memory.items():
             if key.startswith(LOWERED) and plain is not None:
-                self._lowerings[key] = ActiveLowering.from_plain(plain)
+                self._lowerings[key] = convert(plain, ActiveLowering)
 
     def told(self) -> list[dict[str, Any]]:
         """Return those that are, or wait for their place to be observed, as plain values."""
@@ -107,7 +96,7 @@ class Lowerings:
             # An update with a better position; the time does not begin anew.
             one = ActiveLowering(rule.name, notice, known.start, known.end)
         self._lowerings[one.memory_key] = one
-        step.memory[one.memory_key] = one.to_plain()
+        step.memory[one.memory_key] = to_builtins(one)
         self.expire(step, now)
         why = "waits for an observation of its place"
         for observation in list(self._view.observed.values()):

@@ -366,6 +366,6 @@ class Alerts(TriggerConsumer[A], Generic[A]):
 
 def _waited(trigger: Trigger, arrived: ArrivedTrigger, closes: Instant) -> Trigger:
     """Return a trigger with the time for which its window had to be open added."""
-    waited = max(0.0, closes.seconds - arrived.taken.instant.seconds)
+    waited = max(0.0, closes.seconds - arrived.taken.seconds)
     stages = replace(trigger.stages, waited=trigger.stages.waited + waited)
     return replace(trigger, stages=stages)

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from darc.config.records import Struct, field
+from darc.config.records import Struct, convert, field
+from darc.config.typed import to_plain
 from darc.delivery.harmless_text import harmless
 from darc.delivery.outbox import DeliveryError, Outbox
 from darc.node.losses import LossKind
@@ -28,7 +29,7 @@ PEOPLE_NOT_TOLD = LossKind(
 )
 
 
-class ChatNote(Struct, frozen=True):
+class ChatNote(Struct, frozen=True, array_like=True):
     """Message to one target.
 
     :param name: of the target, in the file of section `chat`
@@ -39,16 +40,6 @@ class ChatNote(Struct, frozen=True):
     title: str
     text: str
     since: Since = field(default_factory=Since.now)
-
-    def to_plain(self) -> list[Any]:
-        """Return the message as a list, for a service's memory; `from_plain` reads it."""
-        return [self.name, self.title, self.text, self.since.to_plain()]
-
-    @classmethod
-    def from_plain(cls, plain: Sequence[Any]) -> ChatNote:
-        """Restore from plain values."""
-        name, title, text, since = plain
-        return cls(str(name), str(title), str(text), Since.from_plain(since))
 
 
 class Chats:
@@ -72,7 +63,7 @@ class Chats:
         """
         lines = "\n".join(map(harmless, text.splitlines()))
         return {
-            f"{CHAT}{name} {identity}": ChatNote(name, harmless(title), lines).to_plain()
+            f"{CHAT}{name} {identity}": to_plain(ChatNote(name, harmless(title), lines))
             for name in names
         }
 
@@ -80,7 +71,7 @@ class Chats:
         """Send committed messages."""
         for key, plain in memory.items():
             if key.startswith(CHAT):
-                note = ChatNote.from_plain(plain)
+                note = convert(plain, ChatNote)
                 outbox = self._outboxes.get(note.name)
                 if outbox is None:
                     outbox = self._outboxes[note.name] = Outbox(f"chat {note.name}", self._send)

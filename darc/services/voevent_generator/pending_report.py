@@ -67,7 +67,7 @@ class PendingReport(Struct, frozen=True):
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("a text is missing")
         began = Since.from_plain(since)
-        if not all(map(math.isfinite, (at, began.unix, began.instant.seconds))):
+        if not all(map(math.isfinite, (at, began.unix, began.seconds))):
             raise ValueError("a time is not finite")
         origin = event_id, observation, live, url, internal_name
         return cls(*origin, content, float(at), began, number)
