@@ -11,21 +11,23 @@ from math import floor
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
-from darc.config import ranges
 from darc.config.instrument import Instrument
 from darc.config.records import Struct
 from darc.model.observation import ObservationError, ObservationProblem
 from darc.model.observation_build import ParsetKeys, build_observation
 from darc.model.parset import Parset, ParsetValue, parse_parset
 from darc.model.parset_values import (
-    number_in,
-    to_boolean,
-    to_count,
+    BANDWIDTH,
+    BOOLEAN,
+    COUNT,
+    DURATION,
+    FREQUENCY,
+    NAME,
+    NUMBER,
+    PORT,
+    TASK_ID,
+    TSAMP,
     to_integers,
-    to_name,
-    to_number,
-    to_port,
-    to_task_id,
     within,
 )
 
@@ -41,10 +43,6 @@ _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[-T ]([0-9]{2}:[0-9]{2}:[0-9]{2
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_COUNT = f"a whole number {ranges.COUNT}"
-_DURATION = "seconds, above 0 and up to 8640000 (100 days)"
-_MHZ = f"MHz, {ranges.FREQUENCY}"
-_BANDWIDTH = f"MHz, {ranges.BANDWIDTH}"
 _UTC = "a time (UTC) such as 2019-05-18 23:51:13"
 
 
@@ -116,27 +114,25 @@ class _TelescopeKeys(ParsetKeys):
 def _common(keys: _TelescopeKeys, instrument: Instrument, home: str) -> dict[str, Any]:
     """Return the keys common to master and workers; only valid if there are no problems."""
     start = keys.need("task.startTime", _time, _UTC) or _EPOCH
-    source = keys.need("task.source.name", to_name, "a name without /") or ""
+    source = keys.need("task.source.name", *NAME) or ""
     moment = start.strftime("%Y-%m-%d-%H:%M:%S")
     found: dict[str, Any] = {
-        "taskid": keys.need("task.taskID", to_task_id, "letters, digits and . + - _"),
+        "taskid": keys.need("task.taskID", *TASK_ID),
         "datetimesource": f"{moment}.{source}",
         "date": moment[:10].replace("-", ""),
         "utc_start": moment,
-        "time_unit": keys.get(_ARTS + "time_unit", to_count, _COUNT, instrument.time_unit),
+        "time_unit": keys.get(_ARTS + "time_unit", *COUNT, instrument.time_unit),
         "beams": _beams(keys, instrument.n_compound_beams - 1),
-        "min_freq": keys.get(
-            _ARTS + "min_freq", number_in(ranges.FREQUENCY), _MHZ, instrument.min_freq
-        ),
-        "bw": keys.get(_ARTS + "bw", number_in(ranges.BANDWIDTH), _BANDWIDTH, instrument.bandwidth),
-        "nchan": keys.get(_ARTS + "nchan", to_count, _COUNT, instrument.nchan),
+        "min_freq": keys.get(_ARTS + "min_freq", *FREQUENCY, instrument.min_freq),
+        "bw": keys.get(_ARTS + "bw", *BANDWIDTH, instrument.bandwidth),
+        "nchan": keys.get(_ARTS + "nchan", *COUNT, instrument.nchan),
         **_science_case(keys, instrument),
-        "snrmin": keys.get(_SURVEY + "snr_threshold", to_number, "a number", None),
-        "proctrigger": keys.get(_SURVEY + "process_triggers", to_boolean, "True or False", None),
-        "enable_iquv": keys.get(_SURVEY + "enable_iquv", to_boolean, "True or False", None),
+        "snrmin": keys.get(_SURVEY + "snr_threshold", *NUMBER, None),
+        "proctrigger": keys.get(_SURVEY + "process_triggers", *BOOLEAN, None),
+        "enable_iquv": keys.get(_SURVEY + "enable_iquv", *BOOLEAN, None),
     }
     for kind in ("network_port_event_i", "network_port_event_iquv"):
-        found[kind] = keys.get(_ARTS + kind, to_port, "1 to 65535", None)
+        found[kind] = keys.get(_ARTS + kind, *PORT, None)
     found |= _times(keys, start, found)
     places = {"home": home, **{key: found[key] for key in ("date", "datetimesource")}}
     for key in ("amber_dir", "output_dir"):
@@ -172,10 +168,10 @@ def _science_case(keys: _TelescopeKeys, instrument: Instrument) -> dict[str, Any
     mode = keys.need(_SURVEY + "science_mode", _science_mode, "TAB or IAB") or "tab"
     return {
         "science_case": case,
-        "tsamp": keys.need(prefix + "tsamp", number_in(ranges.TSAMP), f"seconds, {ranges.TSAMP}"),
-        "page_size": keys.need(prefix + "page_size", to_count, _COUNT),
-        "ntabs": keys.need(f"{prefix}{mode}.ntabs", to_count, _COUNT),
-        "nsynbeams": keys.need(f"{prefix}{mode}.nsynbeams", to_count, _COUNT),
+        "tsamp": keys.need(prefix + "tsamp", *TSAMP),
+        "page_size": keys.need(prefix + "page_size", *COUNT),
+        "ntabs": keys.need(f"{prefix}{mode}.ntabs", *COUNT),
+        "nsynbeams": keys.need(f"{prefix}{mode}.nsynbeams", *COUNT),
     }
 
 
@@ -183,7 +179,7 @@ def _times(keys: _TelescopeKeys, start: datetime, found: Mapping[str, Any]) -> d
     """Return first packet and duration, in whole pages if a page size is known."""
     key = "task.duration"
     if keys.has(key) or not keys.has("task.stopTime"):
-        seconds = keys.need(key, number_in(ranges.DURATION), _DURATION)
+        seconds = keys.need(key, *DURATION)
         length = None if seconds is None else Fraction(repr(seconds))
     else:
         key = "task.stopTime"

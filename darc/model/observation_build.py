@@ -12,11 +12,19 @@ from darc.config.instrument import Instrument
 from darc.model.observation import Observation, ObservationError, ObservationProblem, Pointing
 from darc.model.parset import Parset, embedded_parset
 from darc.model.parset_values import (
+    BANDWIDTH,
+    COUNT,
+    DURATION,
+    FREQUENCY,
+    INTEGER,
+    NAME,
+    NUMBER,
+    PORT,
+    TASK_ID,
+    TSAMP,
     UTC_LENGTH,
     allowed,
-    number_in,
     to_angles,
-    to_count,
     to_date,
     to_datetimesource,
     to_integer,
@@ -25,8 +33,6 @@ from darc.model.parset_values import (
     to_names,
     to_number,
     to_path,
-    to_port,
-    to_task_id,
     to_utc,
     within,
 )
@@ -40,7 +46,6 @@ _OPENCL_DEVICE = re.compile(r"^[ \t]*opencl_device[ \t]*=([^#\n]*)", re.MULTILIN
 _SURVEY_TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})-([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?)"
 )
-_COUNT = f"a whole number {ranges.COUNT}"
 PATH = "a path, without NUL and not above 4095 bytes"
 _TIME = "a time such as 2019-05-18-23:51:13"
 _UTC = f"{_TIME}, from 1990 to 2200"
@@ -74,7 +79,7 @@ def build_observation(
 
     # Only from the node's own parset: the master's covers all beams.
     beam = ParsetKeys([parset], problems).get("beam", beam_number, beams, None)
-    time_unit = keys.get("time_unit", to_count, _COUNT, instrument.time_unit)
+    time_unit = keys.get("time_unit", *COUNT, instrument.time_unit)
     directory = _datetimesource(keys)
     dishes = keys.get("task.telescopes", to_names, "a list of names", None) or ()
     worker_path = keys.needed_path if is_worker else keys.path
@@ -84,17 +89,13 @@ def build_observation(
     amber_config = amber_path("amber_config") or ""
     start = _start_of(keys, time_unit)
     found: dict[str, Any] = {
-        "task_id": keys.need("taskid", to_task_id, "letters, digits and . + - _", "task.taskID"),
+        "task_id": keys.need("taskid", *TASK_ID, "task.taskID"),
         "datetimesource": directory,
         "date": keys.get("date", to_date, "YYYYMMDD", directory[:10].replace("-", "")),
-        "source": keys.get(
-            "task.source.name", to_name, "a name without /", directory[UTC_LENGTH + 1 :]
-        ),
+        "source": keys.get("task.source.name", *NAME, directory[UTC_LENGTH + 1 :]),
         "start": start,
         "utc_start": keys.get("utc_start", to_utc, _UTC, directory[:UTC_LENGTH]),
-        "duration": keys.need(
-            "duration", number_in(ranges.DURATION), "seconds, above 0 and up to 8640000 (100 days)"
-        ),
+        "duration": keys.need("duration", *DURATION),
         "proctrigger": keys.get("proctrigger", bool, "True or False", True),
         "enable_iquv": keys.get("enable_iquv", bool, "True or False", True),
         "beam": beam,
@@ -106,28 +107,22 @@ def build_observation(
         ),
         "dishes": dishes,
         "n_dishes": len(dishes) or instrument.n_dishes,
-        "min_freq": keys.get(
-            "min_freq", number_in(ranges.FREQUENCY), f"MHz, {ranges.FREQUENCY}", instrument.min_freq
-        ),
-        "bandwidth": keys.get(
-            "bw", number_in(ranges.BANDWIDTH), f"MHz, {ranges.BANDWIDTH}", instrument.bandwidth
-        ),
-        "nchan": keys.get("nchan", to_count, _COUNT, instrument.nchan),
-        "tsamp": keys.get(
-            "tsamp", number_in(ranges.TSAMP), f"seconds, {ranges.TSAMP}", instrument.tsamp
-        ),
-        "ntabs": keys.get("ntabs", to_count, _COUNT, instrument.n_tabs),
-        "nsynbeams": keys.get("nsynbeams", to_count, _COUNT, instrument.n_sbs),
-        "science_case": keys.get("science_case", to_integer, "a whole number", None),
-        "snrmin": keys.get("snrmin", to_number, "a number", None),
+        "min_freq": keys.get("min_freq", *FREQUENCY, instrument.min_freq),
+        "bandwidth": keys.get("bw", *BANDWIDTH, instrument.bandwidth),
+        "nchan": keys.get("nchan", *COUNT, instrument.nchan),
+        "tsamp": keys.get("tsamp", *TSAMP, instrument.tsamp),
+        "ntabs": keys.get("ntabs", *COUNT, instrument.n_tabs),
+        "nsynbeams": keys.get("nsynbeams", *COUNT, instrument.n_sbs),
+        "science_case": keys.get("science_case", *INTEGER, None),
+        "snrmin": keys.get("snrmin", *NUMBER, None),
         "amber_dir": amber_path("amber_dir") or "",
         "amber_config": amber_config,
         "amber_instances": _instances(keys, amber_config, amber_config_text, is_worker),
         "amber_conf_dir": keys.path("amber_conf_dir") or "",
         "output_dir": worker_path("output_dir") or "",
         "master_dir": keys.path("master_dir") or "",
-        "event_port_i": keys.get("network_port_event_i", to_port, "1 to 65535", None),
-        "event_port_iquv": keys.get("network_port_event_iquv", to_port, "1 to 65535", None),
+        "event_port_i": keys.get("network_port_event_i", *PORT, None),
+        "event_port_iquv": keys.get("network_port_event_iquv", *PORT, None),
         "config_file": parset.name,
         "candidate_dir": keys.path("candidate_dir") or "",
     }
@@ -294,7 +289,7 @@ def _moment(value: Any) -> float:
 def _datetimesource(keys: ParsetKeys) -> str:
     """Return `datetimesource`; without one it is made of the start and the source."""
     if not keys.has("datetimesource") and keys.has("start") and keys.has("task.source.name"):
-        source = keys.get("task.source.name", to_name, "a name without /", None)
+        source = keys.get("task.source.name", *NAME, None)
         start = keys.get("start", _moment, f"{_UTC}, or Unix time", None)
         if start is None or source is None:
             return ""

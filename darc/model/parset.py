@@ -12,7 +12,7 @@ from darc.config.typed import shown
 from darc.config.yaml_error import YAMLTextError
 from darc.config.yaml_tree import parse_yaml
 from darc.model.observation import ObservationError, ObservationProblem
-from darc.model.parset_values import to_boolean, to_integer, to_integers, to_number
+from darc.model.parset_values import BOOLEAN, INTEGER, NUMBER, to_integers
 
 ParsetValue = str | int | float | bool | tuple[int, ...]
 
@@ -22,24 +22,20 @@ MAX_EMBEDDED = 4 * 2**20
 MAX_KEYS = 50_000
 _MAX_WARNINGS = 20
 
-_Type = tuple[Callable[[str], ParsetValue], str]
-_INTEGER: _Type = (to_integer, "a whole number")
-_NUMBER: _Type = (to_number, "a number")
-_BOOLEAN: _Type = (to_boolean, "True or False")
-_TYPES: dict[str, _Type] = {
-    "startpacket": _INTEGER,
-    "beam": _INTEGER,
-    "ntabs": _INTEGER,
-    "nsynbeams": _INTEGER,
-    "network_port_event_i": _INTEGER,
-    "network_port_event_iquv": _INTEGER,
-    "duration": _NUMBER,
-    "history_i": _NUMBER,
-    "history_iquv": _NUMBER,
-    "snrmin": _NUMBER,
-    "min_freq": _NUMBER,
-    "proctrigger": _BOOLEAN,
-    "enable_iquv": _BOOLEAN,
+_TYPES: dict[str, tuple[Callable[[str], ParsetValue], str]] = {
+    "startpacket": INTEGER,
+    "beam": INTEGER,
+    "ntabs": INTEGER,
+    "nsynbeams": INTEGER,
+    "network_port_event_i": INTEGER,
+    "network_port_event_iquv": INTEGER,
+    "duration": NUMBER,
+    "history_i": NUMBER,
+    "history_iquv": NUMBER,
+    "snrmin": NUMBER,
+    "min_freq": NUMBER,
+    "proctrigger": BOOLEAN,
+    "enable_iquv": BOOLEAN,
     "beams": (to_integers, "a list of whole numbers"),
 }
 

@@ -165,3 +165,17 @@ def to_datetimesource(value: Any) -> str:
         raise ValueError(value)
     to_name(text[UTC_LENGTH + 1 :])
     return text
+
+
+#: What a key may hold: its converter, and the same in words.
+INTEGER = to_integer, "a whole number"
+COUNT = to_count, f"a whole number {ranges.COUNT}"
+NUMBER = to_number, "a number"
+BOOLEAN = to_boolean, "True or False"
+DURATION = number_in(ranges.DURATION), "seconds, above 0 and up to 8640000 (100 days)"
+FREQUENCY = number_in(ranges.FREQUENCY), f"MHz, {ranges.FREQUENCY}"
+BANDWIDTH = number_in(ranges.BANDWIDTH), f"MHz, {ranges.BANDWIDTH}"
+TSAMP = number_in(ranges.TSAMP), f"seconds, {ranges.TSAMP}"
+PORT = to_port, "1 to 65535"
+NAME = to_name, "a name without /"
+TASK_ID = to_task_id, "letters, digits and . + - _"
