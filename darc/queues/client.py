@@ -39,10 +39,6 @@ class QueuesGoneError(ConnectionError):
     """The master is unreachable, or the connection to it was lost."""
 
 
-class _CallRefusedError(Exception):
-    """The request was refused; the text says why."""
-
-
 class QueueClient:
     """A connection to a node's queues, to be used by one thread.
 
@@ -70,32 +66,31 @@ class QueueClient:
         except AuthenticationError as error:
             raise QueueError(f"{self._place}: the secret was not accepted") from error
         except (OSError, EOFError) as error:
-            raise QueuesGoneError(f"{self._place}: {self._reason(error)}") from error
+            raise self._gone(error) from error
         try:
             self._ask(None, "accept_connection", (name,))
-        except (OSError, EOFError) as error:
+        except BaseException:
             self.connection.close()
-            raise QueuesGoneError(f"{self._place}: {self._reason(error)}") from error
-        except _CallRefusedError as error:
-            self.connection.close()
-            raise QueueError(f"{self._place}: {error.args[0]}") from error
+            raise
 
-    @staticmethod
-    def _reason(error: OSError | EOFError) -> str:
-        if isinstance(error, BlockingIOError):
-            return "no reply in time"
-        return str(error) or "closed"
+    def _gone(self, error: OSError | EOFError) -> QueuesGoneError:
+        why = "no reply in time" if isinstance(error, BlockingIOError) else str(error) or "closed"
+        return QueuesGoneError(f"{self._place}: {why}")
 
     def close(self) -> None:
         self.connection.close()
 
     def _ask(self, served: str | None, method: str, arguments: tuple[object, ...]) -> Any:
         """Call as ``multiprocessing.managers.dispatch``, whose module is 0.5 MB in each service."""
-        self.connection.send((served, method, arguments, {}))
-        kind, result = self.connection.recv()
+        try:
+            self.connection.send((served, method, arguments, {}))
+            kind, result = self.connection.recv()
+        except (OSError, EOFError) as error:
+            raise self._gone(error) from error
         if kind == "#RETURN":
             return result
-        raise _CallRefusedError(str(result))
+        name, _, text = str(result).partition(": ")
+        raise _ERRORS.get(name, QueueError)(text or name)
 
     def call(self, method: str, *arguments: object) -> Any:
         """Call a method of what is served, such as :class:`darc.queues.exchange.Exchange`.
@@ -103,13 +98,7 @@ class QueueClient:
         :raises QueuesGoneError: the connection to the master was lost
         :raises QueueError: the request was refused; the class says the reason
         """
-        try:
-            return self._ask(self._served, method, arguments)
-        except (OSError, EOFError) as error:
-            raise QueuesGoneError(f"{self._place}: {self._reason(error)}") from error
-        except _CallRefusedError as error:
-            name, _, text = str(error.args[0]).partition(": ")
-            raise _ERRORS.get(name, QueueError)(text or name) from error
+        return self._ask(self._served, method, arguments)
 
 
 class Notification(Struct, frozen=True):

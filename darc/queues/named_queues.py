@@ -12,7 +12,7 @@ import itertools
 import queue
 import struct
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -193,19 +193,12 @@ def client_value(entry: QueueEntry) -> Any:
     if entry.kind is ContentKind.TRIGGERS:
         value["triggers"] = unpack(entry.content)
     elif entry.kind is ContentKind.CANDIDATES:
-        value["candidates"] = [_candidate(row) for row in _rows(entry.content)]
+        try:
+            rows = [*struct.iter_unpack(CANDIDATE_LAYOUT, entry.content)]
+        except struct.error as error:
+            raise QueueError(f"an entry without valid candidates: {error}") from error
+        value["candidates"] = [dict(zip(CANDIDATE_FIELDS, row, strict=True)) for row in rows]
     return value
-
-
-def _rows(content: bytes) -> Collection[tuple[Any, ...]]:
-    try:
-        return list(struct.iter_unpack(CANDIDATE_LAYOUT, content))
-    except struct.error as error:
-        raise QueueError(f"an entry without valid candidates: {error}") from error
-
-
-def _candidate(row: tuple[Any, ...]) -> Mapping[str, Any]:
-    return dict(zip(CANDIDATE_FIELDS, row, strict=True))
 
 
 def _deadline(block: Any, timeout: Any) -> float:

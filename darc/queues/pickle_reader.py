@@ -189,20 +189,10 @@ class _Machine:
         self._budget.spend(1)
         self._marks.append(len(self._stack))
 
-    def _append(self) -> None:
-        parts = self._last(1)
+    def _extend_list(self, parts: list[Any]) -> None:
         self._target(list).extend(parts)
 
-    def _append_many(self) -> None:
-        parts = self._since_mark()
-        self._target(list).extend(parts)
-
-    def _set_item(self) -> None:
-        parts = self._last(2)
-        self._set_items(self._target(dict), parts)
-
-    def _set_many(self) -> None:
-        parts = self._since_mark()
+    def _update_dict(self, parts: list[Any]) -> None:
         self._set_items(self._target(dict), parts)
 
     def _dict_of_marked(self) -> None:
@@ -274,8 +264,8 @@ _OPERATIONS: dict[int, _Operation] = {
         pickle.MARK: _Machine._mark,
         pickle.EMPTY_LIST: lambda machine: machine._push_container([]),
         pickle.LIST: lambda machine: machine._push_container(machine._since_mark()),
-        pickle.APPEND: _Machine._append,
-        pickle.APPENDS: _Machine._append_many,
+        pickle.APPEND: lambda machine: machine._extend_list(machine._last(1)),
+        pickle.APPENDS: lambda machine: machine._extend_list(machine._since_mark()),
         pickle.EMPTY_TUPLE: lambda machine: machine._push_container(()),
         pickle.TUPLE: lambda machine: machine._push_container(tuple(machine._since_mark())),
         pickle.TUPLE1: lambda machine: machine._push_container(tuple(machine._last(1))),
@@ -283,8 +273,8 @@ _OPERATIONS: dict[int, _Operation] = {
         pickle.TUPLE3: lambda machine: machine._push_container(tuple(machine._last(3))),
         pickle.EMPTY_DICT: lambda machine: machine._push_container({}),
         pickle.DICT: _Machine._dict_of_marked,
-        pickle.SETITEM: _Machine._set_item,
-        pickle.SETITEMS: _Machine._set_many,
+        pickle.SETITEM: lambda machine: machine._update_dict(machine._last(2)),
+        pickle.SETITEMS: lambda machine: machine._update_dict(machine._since_mark()),
         pickle.PUT: lambda machine: machine._remember(machine._text_number()),
         pickle.BINPUT: lambda machine: machine._remember(machine._number("<B")),
         pickle.LONG_BINPUT: lambda machine: machine._remember(machine._number("<I")),
@@ -295,34 +285,25 @@ _OPERATIONS: dict[int, _Operation] = {
     }.items()
 }
 _NAMING = {pickle.GLOBAL[0], pickle.STACK_GLOBAL[0], pickle.INST[0]}
-_OBJECT = ("an object",)
 _SET = "a set", "sorted() makes a list of it"
 _BYTEARRAY = "a bytearray or buffer", "bytes() makes bytes of it"
 _BUILTINS = {"set": _SET, "frozenset": _SET, "bytearray": _BYTEARRAY}
 _REFUSED: dict[int, tuple[str, ...]] = {
-    **{
-        code[0]: _OBJECT
-        for code in (pickle.REDUCE, pickle.BUILD, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX)
-    },
-    **{
-        code[0]: ("a reference to an object of a copyreg extension",)
-        for code in (pickle.EXT1, pickle.EXT2, pickle.EXT4)
-    },
-    **{
-        code[0]: ("a reference to an object elsewhere",)
-        for code in (pickle.PERSID, pickle.BINPERSID)
-    },
-    **{code[0]: _SET for code in (pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET)},
-    **{
-        code[0]: _BYTEARRAY
-        for code in (pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER)
-    },
-    **{
-        code[0]: ("a str of Python 2",)
-        for code in (pickle.STRING, pickle.BINSTRING, pickle.SHORT_BINSTRING)
-    },
-    **{
-        code[0]: ("a value that contains itself",)
-        for code in (pickle.POP, pickle.POP_MARK, pickle.DUP)
-    },
+    code[0]: what
+    for what, codes in (
+        (
+            ("an object",),
+            (pickle.REDUCE, pickle.BUILD, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX),
+        ),
+        (
+            ("a reference to an object of a copyreg extension",),
+            (pickle.EXT1, pickle.EXT2, pickle.EXT4),
+        ),
+        (("a reference to an object elsewhere",), (pickle.PERSID, pickle.BINPERSID)),
+        (_SET, (pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET)),
+        (_BYTEARRAY, (pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER)),
+        (("a str of Python 2",), (pickle.STRING, pickle.BINSTRING, pickle.SHORT_BINSTRING)),
+        (("a value that contains itself",), (pickle.POP, pickle.POP_MARK, pickle.DUP)),
+    )
+    for code in codes
 }

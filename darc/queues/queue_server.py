@@ -148,9 +148,14 @@ def _peer_of(number: int) -> str:
     return str(name[0]) if isinstance(name, tuple) else "this host"
 
 
-def _keep_alive(number: int) -> None:
-    """Enable keep-alive: a peer lost by a power cut is detected within half a minute."""
+def _set_options(number: int) -> None:
+    """Limit sending to ``SEND_SECONDS``, so that a client that never reads blocks no thread.
+
+    A peer that is lost by a power cut is detected within half a minute, by keep-alive.
+    """
+    limit = struct.pack("ll", int(SEND_SECONDS), 0)
     with socket.socket(fileno=os.dup(number)) as duplicate:
+        duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         if duplicate.family not in (socket.AF_INET, socket.AF_INET6):
             return
         duplicate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -158,14 +163,6 @@ def _keep_alive(number: int) -> None:
         duplicate.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
         duplicate.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
         duplicate.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
-
-
-def _limit_sending(number: int) -> None:
-    """Limit sending to ``SEND_SECONDS``, so that a client that never reads blocks no thread."""
-    with socket.socket(fileno=os.dup(number)) as duplicate:
-        duplicate.setsockopt(
-            socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(SEND_SECONDS), 0)
-        )
 
 
 # The published types of this class describe pickled connections only.
@@ -286,8 +283,7 @@ class QueueServer(_Server):  # type: ignore[misc]
         session = Session(conn)
         self._session.current = session
         try:
-            _limit_sending(conn.fileno())
-            _keep_alive(conn.fileno())
+            _set_options(conn.fileno())
             self.watcher.add(session)
             try:
                 self._handle_request(conn)
@@ -343,11 +339,9 @@ class QueueServer(_Server):  # type: ignore[misc]
                 return
             except ValueError as error:
                 log.warning("queue client sent an invalid message: %s", error)
-                if not conn.dialect.explains:
-                    return
-                if not self._refuse(conn, _error_to_send(error)):
-                    return
-                continue
+                if conn.dialect.explains and self._refuse(conn, _error_to_send(error)):
+                    continue
+                return
             try:
                 value = self._do(session, request)
             # The client must receive its error, whatever that is, and the others are served.
