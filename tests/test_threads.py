@@ -18,7 +18,7 @@ from darc.master.noting_supervisor import NotingSupervisor
 from darc.master.periodic_task import PeriodicTask
 from darc.model.message import Request
 from darc.node.supervisor import SupervisorError
-from darc.runtime.detached_work import DetachedWork, HangsError
+from darc.runtime.detached_work import PLACES, DetachedWork, HangsError
 from darc.runtime.fan_out import fan_out
 from darc.runtime.vital_threads import ended_threads, vital
 
@@ -79,7 +79,7 @@ def test_a_process_of_no_use_ends_with_its_thread() -> None:
 
 
 def test_what_hangs_is_not_begun_again_and_keeps_nobody_else(hang: Callable[[], None]) -> None:
-    apart = DetachedWork(places=2)
+    apart = DetachedWork()
     with pytest.raises(HangsError, match=r"not finished within 0\.05 s"):
         apart.result("reading a", hang, 0.05)
     with pytest.raises(HangsError, match="it hangs"):
@@ -88,10 +88,11 @@ def test_what_hangs_is_not_begun_again_and_keeps_nobody_else(hang: Callable[[], 
     assert apart.result("reading b", lambda: 7, 10.0) == 7
     with pytest.raises(ZeroDivisionError):
         apart.result("reading c", lambda: 1 // 0, 10.0)
-    assert apart.begin("copying", hang)
-    with pytest.raises(HangsError, match="2 other tasks hang"):
+    others = [f"copying {number}" for number in range(PLACES - 1)]
+    assert all(apart.begin(name, hang) for name in others)
+    with pytest.raises(HangsError, match=f"{PLACES} other tasks hang"):
         apart.result("reading b", lambda: 7, 10.0)
-    assert [one.name for one in apart.longer_than(0.0)] == ["reading a", "copying"]
+    assert [one.name for one in apart.longer_than(0.0)] == ["reading a", *others]
     assert apart.longer_than(60.0) == []
 
 

@@ -113,7 +113,8 @@ class Losses:
         """Return the losses by kind, for the overview; kinds without losses are left out."""
         return {
             kind: {
-                **self._description(kind),
+                "title": self._kind(kind).title,
+                "to_do": self._kind(kind).to_do,
                 "number": one.number,
                 "recent": bool(one.last) and one.last[-1].since.age() < TOLD_SECONDS,
                 "last": [
@@ -129,10 +130,9 @@ class Losses:
             for kind, one in self._known.items()
         }
 
-    def _description(self, kind: str) -> dict[str, str]:
-        """Return title and advice of a kind; for one of another version, its identifier."""
-        known = self._kinds.get(kind) or LossKind(kind, f"lost: {kind}", "")
-        return {"title": known.title, "to_do": known.to_do}
+    def _kind(self, kind: str) -> LossKind:
+        """Return a kind by its identifier; one of another version has no other title."""
+        return self._kinds.get(kind) or LossKind(kind, f"lost: {kind}", "")
 
     # -- across restarts ----------------------------------------------------------------
 

@@ -163,6 +163,22 @@ def _flock(path: Path, descriptor: int, kind: int) -> bool:
     return True
 
 
+def wait_for_lock(path: Path, timeout: float) -> int | None:
+    """Take a lock as :func:`try_lock` does, once it is released.
+
+    :param timeout: s
+    """
+    held: int | None = None
+
+    def taken() -> bool:
+        nonlocal held
+        held = try_lock(path)
+        return held is not None
+
+    wait_until(taken, timeout)
+    return held
+
+
 @contextmanager
 def lock(path: Path, timeout: float) -> Iterator[None]:
     """Hold a lock, so that conflicting commands run one after the other.
@@ -170,17 +186,10 @@ def lock(path: Path, timeout: float) -> Iterator[None]:
     :param timeout: s
     :raises NodeError: it was not released in time
     """
-    held: list[int] = []
-
-    def taken() -> bool:
-        descriptor = try_lock(path)
-        if descriptor is not None:
-            held.append(descriptor)
-        return descriptor is not None
-
-    if not wait_until(taken, timeout):
+    held = wait_for_lock(path, timeout)
+    if held is None:
         raise NodeError(f"another start or stop has held {path} for {timeout:.0f} s")
     try:
         yield
     finally:
-        os.close(held[0])
+        os.close(held)

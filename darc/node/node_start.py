@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 from darc.config.config import Config
@@ -257,22 +256,18 @@ def _locks(run_dir: Path) -> Iterator[list[int]]:
     :raises NodeError: another process holds them
     """
     held: list[int] = []
-
-    def taken(path: Path) -> bool:
-        descriptor = node_identity.try_lock(path)
-        if descriptor is not None:
-            held.append(descriptor)
-        return descriptor is not None
-
     try:
         for directory in places(run_dir):
             try:
                 # A process that only checks the lock holds it for a moment.
-                if not wait_until(partial(taken, directory / node_identity.LOCK), LOOK_SECONDS):
-                    raise NodeError(f"{directory} is in use by another process, which just started")
+                lock = node_identity.wait_for_lock(directory / node_identity.LOCK, LOOK_SECONDS)
             except node_identity.LocklessError:
                 if directory == run_dir:
                     raise
+                continue
+            if lock is None:
+                raise NodeError(f"{directory} is in use by another process, which just started")
+            held.append(lock)
         yield held
     finally:
         for descriptor in held:

@@ -33,13 +33,9 @@ class PendingWork(Struct, frozen=True, eq=False):
 
 
 class DetachedWork:
-    """Tasks in threads of their own; a task that hangs is not started a second time.
+    """Tasks in threads of their own; a task that hangs is not started a second time."""
 
-    :param places: number of concurrent tasks
-    """
-
-    def __init__(self, places: int = PLACES) -> None:
-        self._places = places
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._under_way: set[PendingWork] = set()
 
@@ -69,7 +65,7 @@ class DetachedWork:
             except Exception as error:
                 failed.append(error)
 
-        if not self._start(name, do, at_most=self._places, timeout=timeout).wait(timeout):
+        if not self._start(name, do, at_most=PLACES, timeout=timeout).wait(timeout):
             raise HangsError(f"{name}: not finished within {timeout:g} s: it hangs")
         if failed:
             raise failed[0]
@@ -90,8 +86,8 @@ class DetachedWork:
             if same and (len(same) >= at_most or max(one.began.age() for one in same) > timeout):
                 age = max(one.began.age() for one in same)
                 raise HangsError(f"{name}: started {age:.0f} s ago and not finished: it hangs")
-            if len(self._under_way) >= self._places:
-                raise HangsError(f"{name}: {self._places} other tasks hang; the log names them")
+            if len(self._under_way) >= PLACES:
+                raise HangsError(f"{name}: {PLACES} other tasks hang; the log names them")
             self._under_way.add(this)
         done = threading.Event()
         context = copy_context()  # log lines keep their observation
