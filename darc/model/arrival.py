@@ -82,11 +82,6 @@ class ArrivalReference(Struct, frozen=True):
         """Time scale of `mjd`: ``UTC``, or ``TDB`` at the barycentre."""
         return "TDB" if self.frame == BARYCENTRIC else "UTC"
 
-    @property
-    def dm_constant(self) -> float:
-        """Dispersion constant of all DMs and delays, MHz2 pc-1 cm3 s."""
-        return DISPERSION_CONSTANT
-
     def mjd(self, time: float) -> float | None:
         """Return the modified Julian date in `scale`; None if the start of the data is unknown.
 
@@ -119,7 +114,7 @@ class ArrivalReference(Struct, frozen=True):
             "time_scale": self.scale,
             "frame": self.frame,
             "sampling_time_s": self.tsamp,
-            "dm_constant_MHz2_cm3_s_per_pc": self.dm_constant,
+            "dm_constant_MHz2_cm3_s_per_pc": DISPERSION_CONSTANT,
             "telescope": self.telescope or None,
         }
 
@@ -132,5 +127,5 @@ class ArrivalReference(Struct, frozen=True):
         return (
             f"times: s since {since}, at {self.frequency:.6f} MHz (centre of the highest channel),"
             f" {self.frame}; widths: samples of {self.tsamp:g} s;"
-            f" DM constant: {self.dm_constant:.6f} MHz2 pc-1 cm3 s"
+            f" DM constant: {DISPERSION_CONSTANT:.6f} MHz2 pc-1 cm3 s"
         )

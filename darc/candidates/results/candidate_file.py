@@ -38,7 +38,7 @@ import numpy.typing as npt
 
 from darc.candidates.results.hdf5_file import write_hdf5
 from darc.config.records import Struct
-from darc.model.arrival import ArrivalReference
+from darc.model.arrival import DISPERSION_CONSTANT, ArrivalReference
 from darc.model.processing_outcome import Detection, Measurement, ProcessedCandidate, Score
 from darc.model.results import FrequencyRange
 
@@ -164,7 +164,7 @@ def _reference(arrival: ArrivalReference, measured: Measurement) -> dict[str, An
         "start": arrival.start,
         "tsamp_data": arrival.tsamp,
         "width_ms": arrival.width_ms(measured.downsampling),
-        "dm_constant": arrival.dm_constant,
+        "dm_constant": DISPERSION_CONSTANT,
         "telescope": arrival.telescope or None,
     }
     return {name: value for name, value in found.items() if value is not None}
