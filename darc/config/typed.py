@@ -317,7 +317,7 @@ def shown(data: Any) -> str:
 
 
 def to_plain(item: Any) -> Any:
-    """Return a record as dicts, lists and scalars; `from_plain` reverses it.
+    """Return a record as dicts, lists, scalars and bytes; `from_plain` reverses it.
 
     A Struct that is declared as `array_like` becomes a list of its values; msgspec's `convert`
     reads that.
@@ -330,7 +330,7 @@ def to_plain(item: Any) -> Any:
         return {to_plain(name): to_plain(entry) for name, entry in item.items()}
     if isinstance(item, Enum):
         return item.value
-    if isinstance(item, Sequence) and not isinstance(item, str):
+    if isinstance(item, Sequence) and not isinstance(item, str | bytes):
         return [to_plain(entry) for entry in item]
     return item
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from triggers import made_trigger
 
+from darc.config.records import convert
 from darc.model.trigger import Trigger
 from darc.queues.plain_connection import pack, unpack
 from darc.services.base.known_pulses import (
@@ -115,7 +116,7 @@ def test_same_time_and_dm_in_whatever_beam(dm: float, keys: dict[str, Any], same
     assert len(by_pulse([other, first], 1.0)) == (1 if same else 2)
     known = KnownPulses(1.0)
     known.add(first, test=False)
-    again = KnownPulses(1.0, map(TriggeredPulse.from_plain, unpack(pack(known.to_plain()))))
+    again = KnownPulses(1.0, convert(unpack(pack(known.to_plain())), list[TriggeredPulse]))
     for each in (known, again):
         assert bool(each.find(other, test=False)) is same
         assert each.find(replace(other, utc=at(2, 6.1, 0.0).utc), test=False) is None
@@ -180,11 +181,11 @@ def test_what_joins_a_pulse_is_near_its_strongest() -> None:
 
 def test_pulses_that_the_version_before_kept_are_known() -> None:
     """It kept no DM: all that arrives so near is of it, as it was then."""
-    known = KnownPulses(1.0, [TriggeredPulse.from_plain([START + 5, "190518009/9/4", False])])
+    known = KnownPulses(1.0, [convert([START + 5, "190518009/9/4", False], TriggeredPulse)])
     assert known.find(at(1, 5.5, 300.0), test=False)
     assert not known.find(at(1, 6.5, 300.0), test=False)
     known.add(at(2, 20.0, 300.0), test=False)
-    again = KnownPulses(1.0, map(TriggeredPulse.from_plain, unpack(pack(known.to_plain()))))
+    again = KnownPulses(1.0, convert(unpack(pack(known.to_plain())), list[TriggeredPulse]))
     assert again.to_plain()[0] == [START + 5, "190518009/9/4", False]
     assert again.find(at(1, 5.5, 900.0), test=False)
     assert not again.find(at(1, 20.0, 900.0), test=False)
@@ -218,9 +219,7 @@ def test_what_is_known(
         known = KnownPulses(interval)
         for number, (one, kind) in numbered:
             known.add(trigger(number, one), test=kind)
-        again = KnownPulses(
-            interval, map(TriggeredPulse.from_plain, unpack(pack(known.to_plain())))
-        )
+        again = KnownPulses(interval, convert(unpack(pack(known.to_plain())), list[TriggeredPulse]))
         for each in (known, again):
             found = each.find(trigger(1000, seconds), test=test)
             assert (found.identity in expected) if found else not expected

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from darc.config.records import Struct, replace
+from darc.config.records import Struct, convert, replace
 from darc.model.counters import TriggerOutcome, identified
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
@@ -217,7 +217,7 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         if self.send_events:
             self._switched_off.clear()  # it was off before the saved switch was restored
         self._outcomes.update(identified(memory.get(OUTCOMES, {})))
-        pulses = map(TriggeredPulse.from_plain, memory.get(PULSES, []))
+        pulses = convert(memory.get(PULSES, []), list[TriggeredPulse])
         self._known = KnownPulses(self.settings.interval, pulses)
         address = self.config.bind_address, self.settings.server_port
         secret = partial(read_secret, Path(self.config.master.run_dir) / "secret")

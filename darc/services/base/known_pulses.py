@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from darc.config.records import Struct
+from darc.config.records import Struct, astuple
 from darc.model.trigger import Trigger
 from darc.science.dispersion import delay
 from darc.science.selection import CANDIDATE
@@ -26,7 +26,7 @@ _LEAST_MHZ = 1.0
 _LEAST_WIDTH = 1e-6  # s
 
 
-class TriggeredPulse(Struct, frozen=True):
+class TriggeredPulse(Struct, frozen=True, array_like=True):
     """Pulse with the parameters of one of its triggers.
 
     :param arrival: at the centre of the band (Unix s)
@@ -67,23 +67,14 @@ class TriggeredPulse(Struct, frozen=True):
         )
 
     def to_plain(self) -> list[Any]:
-        """Return the pulse as a list, for a service's memory; `from_plain` reads it."""
-        plain: list[Any] = [self.arrival, self.identity, self.test]
-        if math.isnan(self.dm):
-            return plain
-        numbers = self.dm, self.width, self.snr, self.source, self.dm_found
-        return [*plain, *numbers, *([True] if self.injection else [])]
+        """Return the pulse as a list, for a service's memory; `convert` reads it.
 
-    @classmethod
-    def from_plain(cls, plain: list[Any]) -> TriggeredPulse:
-        """Return the pulse in the output of `to_plain`, that of earlier versions too."""
-        arrival, identity, test, *rest = plain
-        pulse = float(arrival), str(identity), bool(test)
-        if not rest:
-            return cls(*pulse)
-        dm, width, snr, source, dm_found, *injection = rest
-        numbers = float(dm), float(width), float(snr)
-        return cls(*pulse, *numbers, str(source), float(dm_found), bool(injection))
+        Its end is missing as earlier versions left it out, where it says nothing.
+        """
+        plain = [*astuple(self)]
+        if math.isnan(self.dm):
+            return plain[:3]
+        return plain if self.injection else plain[:-1]
 
     def is_same(self, other: TriggeredPulse, interval: float, delay_per_dm: float) -> bool:
         """Whether both are the same pulse.

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from darc.config.records import replace
+from darc.config.typed import to_plain
 from darc.delivery.credentials import CredentialsError
 from darc.delivery.outbox import DeliveryOutcome, Outbox
 from darc.model.event import Event
@@ -150,7 +151,7 @@ class NameReports:
 
     def to_commit(self) -> dict[str, Any]:
         """Return the memory of new reports, which is to be on the disk before :meth:`begin`."""
-        return {item.key: item.to_plain() for item in self._new}
+        return {item.key: to_plain(item) for item in self._new}
 
     def begin(self) -> None:
         """Send what was committed."""
@@ -246,7 +247,7 @@ class NameReports:
         elif step.state is ReportState.SUBMITTED:
             log.warning("event %s: its report has number %s at the TNS", item.event_id, step.text)
             submitted = replace(item, number=step.text, since=Since.now())
-            memory = {submitted.key: submitted.to_plain()}
+            memory = {submitted.key: to_plain(submitted)}
             self._note(item, memory, state=ReportState.SUBMITTED, number=step.text)
             self._try(submitted)
         else:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from darc.config.records import Struct, replace
+from darc.config.records import Struct, convert, replace
 from darc.model.event import Event
 from darc.model.name_report import LIVE, SANDBOX, NameReport, ReportState
 from darc.runtime.clock import Since
@@ -19,7 +19,7 @@ REPORTING = "reporting "
 UNREADABLE = "the report that was under way cannot be read, as the log says"
 
 
-class PendingReport(Struct, frozen=True):
+class PendingReport(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A report, the same bytes at each attempt.
 
     :param observation: of the event, for log lines
@@ -40,6 +40,10 @@ class PendingReport(Struct, frozen=True):
     since: Since
     number: str = ""
 
+    def __post_init__(self) -> None:
+        if not all(map(math.isfinite, (self.at, self.since.unix, self.since.seconds))):
+            raise ValueError("a time is not finite")
+
     @property
     def key(self) -> str:
         """Key in the memory: one for each event and server."""
@@ -49,28 +53,6 @@ class PendingReport(Struct, frozen=True):
     def part(self) -> str:
         """Key of its present part, of which an earlier report of the event has none."""
         return f"{self.key} {self.at:.6f} {self.number or 'hand in'}"
-
-    def to_plain(self) -> list[Any]:
-        about = self.event_id, self.observation, self.live, self.url, self.internal_name
-        return [*about, self.content, self.at, self.since.to_plain(), self.number]
-
-    @classmethod
-    def from_plain(cls, plain: list[Any]) -> PendingReport:
-        """Return the report in the output of `to_plain`.
-
-        :raises ValueError: a value is wrong; likewise TypeError
-        """
-        event_id, observation, live, url, internal_name, content, at, since, number = plain
-        texts = event_id, observation, url, internal_name, number
-        if not (isinstance(content, bytes) and isinstance(live, bool)):
-            raise TypeError("it has no content, or not for which server")
-        if not all(isinstance(text, str) for text in texts):
-            raise TypeError("a text is missing")
-        began = Since.from_plain(since)
-        if not all(map(math.isfinite, (at, began.unix, began.seconds))):
-            raise ValueError("a time is not finite")
-        origin = event_id, observation, live, url, internal_name
-        return cls(*origin, content, float(at), began, number)
 
 
 def _key(event_id: str, *, live: bool) -> str:
@@ -85,8 +67,8 @@ def read_reports(memory: Mapping[str, Any]) -> Iterator[PendingReport]:
     for key, plain in memory.items():
         if key.startswith(REPORTING):
             try:
-                yield PendingReport.from_plain(plain)
-            except (ValueError, TypeError) as error:
+                yield convert(plain, PendingReport)
+            except ValueError as error:
                 log.error("not reported, as it cannot be read: %s: %r", key, error)
 
 
