@@ -54,7 +54,7 @@ class _Message(Struct, frozen=True, array_like=True):
 
         :raises ValueError: it is something else
         """
-        return convert(plain, cls)
+        return convert(plain, cls, builtin_types=(bytes,))
 
 
 def _plain(value: Any) -> Any:

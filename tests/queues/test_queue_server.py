@@ -214,6 +214,13 @@ def test_what_goes_in_comes_out_or_is_refused(hub: Hub) -> None:
     assert queues.get() == "small"
 
 
+def test_a_text_is_not_taken_for_the_bytes_of_an_entry() -> None:
+    plain = Put(("one",), ContentKind.PLAIN, b"xx").to_plain()
+    plain[2] = "eHg="  # base64 of them
+    with pytest.raises(ValueError, match="Expected `bytes`"):
+        Put.from_plain(plain)
+
+
 def test_an_answer_that_is_too_large_is_an_error_and_not_the_end(hub: Hub) -> None:
     client = hub.client()
     for _ in range(3):

@@ -67,7 +67,7 @@ def read_reports(memory: Mapping[str, Any]) -> Iterator[PendingReport]:
     for key, plain in memory.items():
         if key.startswith(REPORTING):
             try:
-                yield convert(plain, PendingReport)
+                yield convert(plain, PendingReport, builtin_types=(bytes,))
             except ValueError as error:
                 log.error("not reported, as it cannot be read: %s: %r", key, error)
 
