@@ -26,8 +26,8 @@ _EDGES = (0.0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 1.0)
 _FAR = 40.0
 
 
-def prior_weights(is_burst: Mask, prior: float = PRIOR) -> Doubles:
-    """Return weights of sum 1 with which bursts are a given fraction.
+def prior_weights(is_burst: Mask) -> Doubles:
+    """Return weights of sum 1 with which bursts are the fraction `PRIOR`.
 
     :param is_burst: shape (n,)
     :raises ValueError: there are no bursts, or no interference
@@ -35,10 +35,10 @@ def prior_weights(is_burst: Mask, prior: float = PRIOR) -> Doubles:
     n_bursts = int(np.count_nonzero(is_burst))
     if n_bursts in (0, len(is_burst)):
         raise ValueError(f"{n_bursts} bursts in {len(is_burst)} examples: both are needed")
-    return np.where(is_burst, prior / n_bursts, (1 - prior) / (len(is_burst) - n_bursts))
+    return np.where(is_burst, PRIOR / n_bursts, (1 - PRIOR) / (len(is_burst) - n_bursts))
 
 
-def platt_scaling(log_odds: Doubles, is_burst: Mask, prior: float = PRIOR) -> tuple[float, float]:
+def platt_scaling(log_odds: Doubles, is_burst: Mask) -> tuple[float, float]:
     """Return slope and offset that make log odds those of the weighted examples.
 
     By maximum likelihood, with Platt's targets instead of 0 and 1, which keep the slope finite
@@ -48,7 +48,7 @@ def platt_scaling(log_odds: Doubles, is_burst: Mask, prior: float = PRIOR) -> tu
     :param is_burst: shape (n,)
     :raises ValueError: one of the kinds is missing
     """
-    weights = prior_weights(is_burst, prior)
+    weights = prior_weights(is_burst)
     n_bursts = np.count_nonzero(is_burst)
     targets = np.where(
         is_burst, (n_bursts + 1) / (n_bursts + 2), 1 / (len(is_burst) - n_bursts + 2)
@@ -102,13 +102,13 @@ class ReliabilityBin(Struct, frozen=True):
     weight: float
 
 
-def reliability(probability: Doubles, is_burst: Mask, prior: float = PRIOR) -> list[ReliabilityBin]:
+def reliability(probability: Doubles, is_burst: Mask) -> list[ReliabilityBin]:
     """Compare probabilities with the fraction of bursts; bins without examples are left out.
 
     :param probability: shape (n,)
     :param is_burst: shape (n,)
     """
-    weights = prior_weights(is_burst, prior)
+    weights = prior_weights(is_burst)
     bins = []
     for low, high in pairwise(_EDGES):
         here = (probability > low) & (probability <= high)
@@ -144,11 +144,11 @@ def calibration_error(bins: list[ReliabilityBin]) -> float:
     return sum(one.weight * abs(one.observed - one.predicted) for one in bins)
 
 
-def brier_score(probability: Doubles, is_burst: Mask, prior: float = PRIOR) -> float:
+def brier_score(probability: Doubles, is_burst: Mask) -> float:
     """Return the weighted mean square of probability minus truth (Brier 1950, MWR 78, 1).
 
     :param probability: shape (n,)
     :param is_burst: shape (n,)
     """
-    weights = prior_weights(is_burst, prior)
+    weights = prior_weights(is_burst)
     return float((weights * (probability - is_burst) ** 2).sum())
