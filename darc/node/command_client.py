@@ -139,15 +139,10 @@ def request_reply(
     :param values: for programs: attributes as values, and codes of errors
     :raises MasterUnreachedError: there is no reply of a master
     """
+    optional = {"service": service, "payload": payload, "content": content}
+    optional["form"] = VALUES if values else None
     request = {"command": command, "from": f"{os.environ.get('USER', '?')}@{socket.gethostname()}"}
-    if service:
-        request["service"] = service
-    if payload:
-        request["payload"] = payload
-    if content:
-        request["content"] = content
-    if values:
-        request["form"] = VALUES
+    request |= {name: text for name, text in optional.items() if text}
     try:
         endpoint = _endpoint(elsewhere=host not in LOCAL or port is not None)
         # Path of a stopped node with the default run_dir.
