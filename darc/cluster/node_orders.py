@@ -73,10 +73,10 @@ def chosen_nodes(config: Config, wanted: Sequence[str]) -> tuple[str, ...]:
     try:
         names = expand_hosts(wanted)
     except ValueError as error:
-        raise ConfigError([f"--nodes: {error}"]) from error
+        raise ConfigError(f"--nodes: {error}") from error
     foreign = [name for name in names if not any(same_host(name, node) for node in nodes)]
     if foreign:
-        raise ConfigError([f"--nodes: not in the cluster: {', '.join(foreign)}"])
+        raise ConfigError(f"--nodes: not in the cluster: {', '.join(foreign)}")
     return tuple(node for node in nodes if any(same_host(node, name) for name in names))
 
 

@@ -69,7 +69,7 @@ def replace_secret() -> int:
     def work(config: Config, hosts: Sequence[str], report: Report) -> None:
         first, *others = _by_role(config, hosts)
         if node_orders.role_of(config, first[0]) == Role.WORKER.value:
-            raise ConfigError(["--nodes: must include the master node, whose secret all nodes use"])
+            raise ConfigError("--nodes: must include the master node, whose secret all nodes use")
         timeout = config.cluster.connect_timeout + SECRET_SECONDS
         (master,) = node_orders.carry_out_on(config, first, order, timeout, report)
         for group in others:

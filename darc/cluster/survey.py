@@ -148,9 +148,7 @@ def plan_observation(
         idle = set(chosen) - {share.node for share in selected}
         allowed = "nodes whose compound beam is observed"
         what = f"not observed with {', '.join(sorted(idle))}"
-        raise ObservationError(
-            [ObservationProblem(telescope.name, 0, "beams", None, allowed, what)]
-        )
+        raise ObservationError(ObservationProblem(telescope.name, 0, "beams", None, allowed, what))
     return SurveyPlan(made.task_id, made.datetimesource, selected, without)
 
 
@@ -206,7 +204,7 @@ def _read(path: Path) -> Parset:
             raise
         what = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise ObservationError(
-            [ObservationProblem(str(path), 0, "file", None, allowed, what)]
+            ObservationProblem(str(path), 0, "file", None, allowed, what)
         ) from error
     for warning in parset.warnings:
         log.warning("%s", warning)

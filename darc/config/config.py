@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from darc.config import settings
 from darc.config.config_checks import check
@@ -27,9 +27,9 @@ _SERVICES = [f"services_{role}_{mode}" for role in ("master", "worker") for mode
 class ConfigError(ValueError):
     """The configuration is invalid. `problems` has a message per error, with file and line."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
+        self.problems = problems
 
 
 class Role(Enum):
@@ -96,11 +96,8 @@ class Config(Struct, frozen=True):
     def services(self) -> tuple[str, ...]:
         """Return the services of this host, in the order of replies."""
         of_master, of_worker = self._services_by_role()
-        if self.role is Role.MASTER:
-            return of_master
-        if self.role is Role.WORKER:
-            return of_worker
-        return self.all_services()
+        by_role = {Role.MASTER: of_master, Role.WORKER: of_worker}
+        return by_role.get(self.role, self.all_services())
 
     def all_services(self) -> tuple[str, ...]:
         """Return the services of all hosts; a worker keeps queues for those of the master, too."""
@@ -115,9 +112,7 @@ class Config(Struct, frozen=True):
 
     def nodes(self) -> tuple[str, ...]:
         """Return the host names of the cluster, master first; a standalone host: its own name."""
-        if self.role is Role.STANDALONE:
-            return (self.hostname,)
-        return (cast(str, self.cluster.master), *self.cluster.workers)
+        return (self.hostname,) if self.role is Role.STANDALONE else self.cluster_hosts()
 
     def cluster_hosts(self) -> tuple[str, ...]:
         """Return all hosts of the configured cluster, whether this host is one of them or not."""
@@ -171,7 +166,7 @@ class Config(Struct, frozen=True):
             value = Value({}, value.file, value.line)
         found = reader.read(kind, value, section)
         if found is None or reader.problems:
-            raise ConfigError(reader.problems)
+            raise ConfigError(*reader.problems)
         for unknown in reader.unknown:
             _log.warning("%s", unknown_key(unknown))
         return found
@@ -250,7 +245,7 @@ def parse_config(
         )
     check(reader, tree, found)
     if reader.problems:
-        raise ConfigError(reader.problems)
+        raise ConfigError(*reader.problems)
     if found["cluster"].workers:
         workers = expand_hosts(found["cluster"].workers)
         found["cluster"] = replace(found["cluster"], workers=workers)

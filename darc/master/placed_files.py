@@ -45,7 +45,7 @@ def place(parset_dir: Path, name: str, text: str) -> Path:
     except ValueError as error:
         allowed = "a time such as 2019-05-18-23:51:13.<source>, without /; or start and"
         allowed += " task.source.name"
-        raise ObservationError([parset.problem(key, allowed)]) from error
+        raise ObservationError(parset.problem(key, allowed)) from error
     directory.mkdir(parents=True, exist_ok=True)
     write_whole(directory / name, data)
     return directory / name

@@ -83,7 +83,7 @@ def make_node_parsets(telescope: Parset, instrument: Instrument, *, home: str) -
     of_workers = _worker_paths(keys, common, home)
     embedded = _embedded(keys)
     if keys.problems:
-        raise ObservationError(keys.problems)
+        raise ObservationError(*keys.problems)
     observed: tuple[int, ...] = common["beams"]
     # Other problems of the telescope's parset are reported here once, not by forty nodes.
     name = f"{telescope.name} ({MASTER_NAME})"

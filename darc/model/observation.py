@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,9 +47,9 @@ def task_id_of(key: str) -> str:
 class ObservationError(ValueError):
     """The description of an observation is invalid; `problems` lists all problems."""
 
-    def __init__(self, problems: Sequence[ObservationProblem]) -> None:
+    def __init__(self, *problems: ObservationProblem) -> None:
         super().__init__("\n".join(map(str, problems)))
-        self.problems = tuple(problems)
+        self.problems = problems
 
 
 class Pointing(Struct, frozen=True):

@@ -129,13 +129,13 @@ def build_observation(
     if is_worker and not is_amber:
         _check_candidate_dir(keys, found, instrument)
     if problems:
-        raise ObservationError(problems)
+        raise ObservationError(*problems)
     observation = Observation(**found)
     if observation.f_low <= 0:
         highest = (
             f"a number below 2 x nchan x min_freq = {2 * observation.nchan * observation.min_freq}"
         )
-        raise ObservationError([keys.problem("bw", highest, str(observation.bandwidth))])
+        raise ObservationError(keys.problem("bw", highest, str(observation.bandwidth)))
     return observation
 
 

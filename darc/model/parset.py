@@ -85,7 +85,7 @@ def parse_parset(text: str, name: str) -> Parset:
         if len(texts) > MAX_KEYS:
             allowed = f"at most {MAX_KEYS} keys"
             raise ObservationError(
-                [ObservationProblem(name, number, "file", None, allowed, "too many keys")]
+                ObservationProblem(name, number, "file", None, allowed, "too many keys")
             )
     if skipped > _MAX_WARNINGS:
         warnings.append(f"{name}: {skipped - _MAX_WARNINGS} more lines are not key = value")
@@ -106,16 +106,16 @@ def parse_yaml_observation(text: str, name: str) -> Parset:
             ObservationProblem(name, one.line or 0, "file", None, allowed, one.what)
             for one in error.problems
         ]
-        raise ObservationError(problems) from error
+        raise ObservationError(*problems) from error
     if not isinstance(tree.data, dict):
         what = f"{shown(tree.data)} is not a mapping"
-        raise ObservationError([ObservationProblem(name, tree.line, "file", None, allowed, what)])
+        raise ObservationError(ObservationProblem(name, tree.line, "file", None, allowed, what))
     texts = {}
     for key, value in tree.data.items():
         entries = value.data if isinstance(value.data, list) else [value]
         if any(isinstance(entry.data, list | dict) for entry in entries):
             what = "a mapping, or a nested list"
-            raise ObservationError([ObservationProblem(name, value.line, key, None, allowed, what)])
+            raise ObservationError(ObservationProblem(name, value.line, key, None, allowed, what))
         if isinstance(value.data, list):
             texts[key] = "[" + ", ".join(str(entry.data) for entry in entries) + "]"
         elif value.data is not None:
@@ -137,14 +137,14 @@ def embedded_parset(parset: Parset) -> Parset | None:
         data = decompressor.decompress(bytes.fromhex(str(parset.values["parset"])), MAX_EMBEDDED)
         if not decompressor.eof and len(data) >= MAX_EMBEDDED:
             allowed += f", of at most {MAX_EMBEDDED} bytes"
-            raise ObservationError([parset.problem("parset", allowed)])
+            raise ObservationError(parset.problem("parset", allowed))
         if not decompressor.eof:
             raise EOFError
         text = data.decode("utf-8")
     except (ValueError, OSError, EOFError) as error:
         if isinstance(error, ObservationError):
             raise
-        raise ObservationError([parset.problem("parset", allowed)]) from error
+        raise ObservationError(parset.problem("parset", allowed)) from error
     return parse_parset(text, name)
 
 
@@ -160,7 +160,7 @@ def _typed(
         except ValueError:
             problems.append(ObservationProblem(name, lines[key], key, text, allowed))
     if problems:
-        raise ObservationError(problems)
+        raise ObservationError(*problems)
     return Parset(name, values, lines, warnings)
 
 

@@ -39,7 +39,7 @@ def config_file() -> Path:
     try:
         return Path(os.environ.get("DARC_CONFIG") or darc_home() / "config.yaml")
     except PlaceError as error:
-        raise ConfigError([str(error)]) from error
+        raise ConfigError(str(error)) from error
 
 
 def load_config(path: Path | None = None) -> Config:
@@ -77,7 +77,7 @@ class ConfigSources(Struct, frozen=True):
             parsed = KeptTrees(_parsed_file()).find
         except (PlaceError, EndpointError) as error:
             if of_a_node:
-                raise ConfigError([str(error)]) from error
+                raise ConfigError(str(error)) from error
             home, name, parsed = Path("/nowhere"), "nowhere", lambda layer: None
         return parse_config(
             layers,
@@ -218,8 +218,8 @@ def _layer(path: Path) -> Layer:
         link = broken_link(path)
         if link is None:
             raise
-        raise ConfigError([f"{link}: mount its disk, or repair the link"]) from error
+        raise ConfigError(f"{link}: mount its disk, or repair the link") from error
     try:
         return Layer(str(path), data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: {not_text_reason(data, error)}"]) from error
+        raise ConfigError(f"{path}: {not_text_reason(data, error)}") from error

@@ -45,11 +45,11 @@ def read_observation(path: Path, instrument: Instrument) -> Observation:
             amber_text = _text(path.parent / to_path(amber_config))
         except OSError as error:
             allowed = f"a file that can be read ({error.strerror})"
-            raise ObservationError([parset.problem("amber_config", allowed)]) from error
+            raise ObservationError(parset.problem("amber_config", allowed)) from error
         except ObservationError:
             raise
         except ValueError as error:
-            raise ObservationError([parset.problem("amber_config", PATH)]) from error
+            raise ObservationError(parset.problem("amber_config", PATH)) from error
     return build_observation(parset, _master_parset(path, parset), amber_text, instrument)
 
 
@@ -57,7 +57,7 @@ def _master_parset(path: Path, parset: Parset) -> Parset | None:
     try:
         directory = to_path(parset.values.get("master_dir", ""))
     except ValueError as error:
-        raise ObservationError([parset.problem("master_dir", PATH)]) from error
+        raise ObservationError(parset.problem("master_dir", PATH)) from error
     file = path.parent / directory / "parset" / "darc_master.parset"
     if not directory or not file.exists() or file.samefile(path):
         return None
@@ -87,7 +87,7 @@ def _text(path: Path) -> str:
         if error.errno == errno.EFBIG:
             allowed = f"at most {MAX_FILE} bytes"
             problem = ObservationProblem(str(path), 0, "file", None, allowed, "too large")
-            raise ObservationError([problem]) from error
+            raise ObservationError(problem) from error
         raise
     try:
         return data.decode("utf-8-sig")
@@ -95,5 +95,5 @@ def _text(path: Path) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         what = known_kind(data) or "not UTF-8"
         raise ObservationError(
-            [ObservationProblem(str(path), line, "file", None, "text in UTF-8", what)]
+            ObservationProblem(str(path), line, "file", None, "text in UTF-8", what)
         ) from error

@@ -57,10 +57,8 @@ def check_paths(config: Config) -> None:
     length = len(os.fsencode(longest))
     if length > MAX_SOCKET_PATH:
         raise ConfigError(
-            [
-                f"{longest}: this socket path has {length} characters, the system allows"
-                f" {MAX_SOCKET_PATH}; set darc_master.run_dir to a shorter path"
-            ]
+            f"{longest}: this socket path has {length} characters, the system allows"
+            f" {MAX_SOCKET_PATH}; set darc_master.run_dir to a shorter path"
         )
     paths = {
         "darc_master.run_dir": config.master.run_dir,
@@ -74,10 +72,8 @@ def check_paths(config: Config) -> None:
     for name, path in paths.items():
         if not path.isprintable() or _HERE in path:
             raise ConfigError(
-                [
-                    f"{name} path {path!r} contains {_HERE}, a line break, or another character"
-                    " that supervisord's configuration cannot contain; use another path"
-                ]
+                f"{name} path {path!r} contains {_HERE}, a line break, or another character"
+                " that supervisord's configuration cannot contain; use another path"
             )
 
 
@@ -110,7 +106,7 @@ def _find(config: Config, name: str) -> Path:
         return packaged(f"supervisor/{name}.conf")
     except FileNotFoundError:
         raise ConfigError(
-            [f"service {name} has no section: neither {own} nor a packaged one"]
+            f"service {name} has no section: neither {own} nor a packaged one"
         ) from None
 
 
@@ -140,7 +136,7 @@ def _fill(config: Config, name: str, service: str) -> str:
                 line,
             )
         except ValueError as error:
-            raise ConfigError([f"{path}:{number}: {error}"]) from error
+            raise ConfigError(f"{path}:{number}: {error}") from error
         lines.append(filled)
     return "".join(f"{line}\n" for line in lines)
 
@@ -189,7 +185,7 @@ def _section(config: Config, name: str, section: str, service: str) -> dict[str,
         parser.read_string(_fill(config, name, service), source=str(path))
         return dict(parser.items(section))
     except configparser.Error as error:
-        raise ConfigError([f"{path}: {error}"]) from error
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _check_single(config: Config, service: str, options: Mapping[str, str]) -> None:
@@ -202,7 +198,7 @@ def _check_single(config: Config, service: str, options: Mapping[str, str]) -> N
         if options.get(option, value) != value:
             path = _find(config, service)
             raise ConfigError(
-                [f"{path}: {option}={options[option]}: a service is one process; allowed: {value}"]
+                f"{path}: {option}={options[option]}: a service is one process; allowed: {value}"
             )
 
 
