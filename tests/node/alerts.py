@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import time
@@ -157,6 +158,17 @@ def reload(node: Node, service: str, **sections: dict[str, Any]) -> str:
     assert reply.startswith("Config reloaded"), reply
     wait_for(lambda: node.log(service).count(RELOADED) > count, 20.0, f"{service} reloaded")
     return reply
+
+
+@contextmanager
+def settings_kept(node: Node, service: str) -> Iterator[None]:
+    """The settings are those of before once it is over; then all is decided upon."""
+    before = json.dumps(node.config)
+    yield
+    if json.dumps(node.config) != before:
+        node.config = json.loads(before)
+        reload(node, service)
+    wait_until_done(node, service)
 
 
 @contextmanager

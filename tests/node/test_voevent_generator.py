@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import struct
@@ -99,12 +98,8 @@ def module_site(test_run: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture
 def site(module_site: Site) -> Iterator[Site]:
     """The module's, with the settings of before once the test is over."""
-    before = json.dumps(module_site.node.config)
-    yield module_site
-    if json.dumps(module_site.node.config) != before:
-        module_site.node.config = json.loads(before)
-        alerts.reload(module_site.node, SERVICE)
-    wait_until_done(module_site.node, SERVICE)
+    with alerts.settings_kept(module_site.node, SERVICE):
+        yield module_site
     wait_for(lambda: told(module_site.node, SERVICE, "events_waiting") == [], WAIT)
 
 
