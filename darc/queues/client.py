@@ -12,18 +12,16 @@ from multiprocessing import AuthenticationError
 from pathlib import Path
 from typing import Any
 
-from darc.config.records import Struct
 from darc.node.endpoint import read_endpoint
 from darc.node.secret import read_secret
 from darc.queues import messages
 from darc.queues.messages import (
     Commit,
     Depth,
-    Order,
+    Notification,
     OutOfStepError,
     QueueEntry,
     QueueError,
-    ServiceQuery,
 )
 from darc.queues.names import OBJECT, SCRATCH
 from darc.queues.plain_connection import plain_client
@@ -101,18 +99,6 @@ class QueueClient:
         return self._ask(self._served, method, arguments)
 
 
-class Notification(Struct, frozen=True):
-    """What :func:`listen` brings.
-
-    :param orders: all of the service's observations, or None when nothing changed
-    :param question: its number, and what is asked
-    """
-
-    version: int
-    orders: list[Order] | None
-    question: tuple[int, ServiceQuery] | None
-
-
 class Holder:
     """A service's lease on its queue, which survives a lost connection.
 
@@ -181,12 +167,7 @@ def listen(
     :param version: version of the known orders
     :param timeout: s
     """
-    version, orders, question = client.call("listen", service, holder, version, timeout)
-    return Notification(
-        version,
-        None if orders is None else [Order.from_plain(order) for order in orders],
-        None if question is None else (question[0], ServiceQuery.from_plain(question[1])),
-    )
+    return Notification.from_plain(client.call("listen", service, holder, version, timeout))
 
 
 class Queues:
@@ -197,7 +178,7 @@ class Queues:
 
     def depths(self) -> list[Depth]:
         """Return the depth of each queue that is not empty."""
-        return [Depth(*row) for row in self._client.call("depths")]
+        return [Depth.from_plain(row) for row in self._client.call("depths")]
 
     def ages(self) -> dict[str, float]:
         """Return the age of each queue's oldest entry, s."""

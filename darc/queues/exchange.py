@@ -14,13 +14,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from darc.config.records import Struct, astuple, field
+from darc.config.records import Struct, field
 from darc.queues.change_notifier import ChangeNotifier
 from darc.queues.journal import Journal
 from darc.queues.messages import (
     Commit,
     ContentKind,
     FencedError,
+    Notification,
     Order,
     Put,
     QueueEntry,
@@ -309,8 +310,7 @@ class Exchange:
         Does not count as a heartbeat: it is called by a thread beside the work loop.
 
         :param timeout: s
-        :return: version of the orders; the orders, None where unchanged; number and query of a
-            question, or None
+        :return: a :class:`Notification`
         :raises FencedError: another process holds the queue
         """
         deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)
@@ -323,15 +323,15 @@ class Exchange:
                 orders = None
                 if self._orders_version != version:
                     version = self._orders_version
-                    orders = [order.to_plain() for order in self._orders.get(service, ())]
+                    orders = self._orders.get(service, [])
                 question = None
                 if self._questions[service]:
                     asked = self._questions[service].pop(0)
                     asked.taken_by = presence
-                    question = [asked.number, asked.query.to_plain()]
+                    question = asked.number, asked.query
             left = deadline - time.monotonic()
             if orders is not None or question or left <= 0:
-                return [version, orders, question]
+                return Notification(version, orders, question).to_plain()
             self._control[service].wait(seen, left)
 
     def answer(self, session: Session, number: int, found: bool, value: object) -> None:
@@ -345,7 +345,7 @@ class Exchange:
     # -- for interactive clients ---------------------------------------------------------------
 
     def depths(self, session: Session) -> list[list[Any]]:
-        return [list(astuple(depth)) for depth in self._journal.depths()]
+        return [depth.to_plain() for depth in self._journal.depths()]
 
     def put(self, session: Session, queue: str, value: object) -> None:
         """Put a plain value on any queue."""

@@ -59,7 +59,7 @@ class _Message(Struct, frozen=True, array_like=True):
 
 def _plain(value: Any) -> Any:
     """Return a value of a message as it travels; what a mapping holds is plain already."""
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return [_plain(one) for one in value]
     if isinstance(value, Struct):
         return [_plain(one) for one in astuple(value)]
@@ -135,7 +135,7 @@ class Commit(_Message, frozen=True):
     durable: bool = False
 
 
-class Depth(Struct, frozen=True):
+class Depth(_Message, frozen=True):
     """Depth of a queue."""
 
     queue: str
@@ -183,3 +183,16 @@ class Order(_Message, frozen=True):
     observation: Mapping[str, Any]  # Observation.to_plain()
     state: OrderState
     past: bool = False
+
+
+class Notification(_Message, frozen=True):
+    """What a service that listens is told.
+
+    :param version: of its orders
+    :param orders: all of its observations, or None when nothing changed
+    :param question: its number, and what is asked
+    """
+
+    version: int
+    orders: list[Order] | None
+    question: tuple[int, ServiceQuery] | None

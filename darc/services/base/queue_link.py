@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from darc.node.secret import SecretError, read_secret
-from darc.queues.client import Holder, Notification, QueueClient, QueuesGoneError, listen
+from darc.queues.client import Holder, QueueClient, QueuesGoneError, listen
 from darc.queues.messages import (
     Commit,
     FencedError,
@@ -222,7 +222,7 @@ class OrderListener:
     def _listen(self, client: QueueClient, number: int) -> None:
         version = 0
         while True:
-            news: Notification = listen(client, self._service, number, version, LISTEN_SECONDS)
+            news = listen(client, self._service, number, version, LISTEN_SECONDS)
             version = news.version
             if news.orders is not None:
                 os.eventfd_write(self.descriptor, 1)
