@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from nodes import wait_for
 
 from darc.config.config import Layer, parse_config
+from darc.config.typed import to_plain
 from darc.master import node_overview, periodic_task
 from darc.master.monitor_link import MonitorState
 from darc.master.node_overview import Overviews
@@ -295,7 +296,7 @@ def test_answers_are_read() -> None:
 def test_how_forwarding_goes() -> None:
     state = HandoverState("arts041:5201", None, "as before", 4, 2, 0)
     assert str(state) == "arts041:5201 reached; 4 handed in, 2 waiting, 0 expired"
-    assert read_answer("forwarding", {"lofar_trigger": state.to_plain()}) == (
+    assert read_answer("forwarding", {"lofar_trigger": to_plain(state)}) == (
         Handover("lofar_trigger", True, None, 2, ""),
     )
     state = HandoverState("arts041:5201", AT, "no; answer: in time", 4, 12, 1)
@@ -303,7 +304,7 @@ def test_how_forwarding_goes() -> None:
         "arts041:5201 NOT REACHED since 2026-11-22T01:13:22Z: no; answer: in time;"
         " 4 handed in, 12 waiting, 1 expired"
     )
-    assert read_answer("forwarding", {"lofar_trigger": state.to_plain()}) == (
+    assert read_answer("forwarding", {"lofar_trigger": to_plain(state)}) == (
         Handover("lofar_trigger", False, AT, 12, "no; answer: in time"),
     )
 
