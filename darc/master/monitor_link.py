@@ -112,8 +112,9 @@ class MonitorLink:
         :param known: number of the latest change that the caller knows
         :param timeout: longest wait (s)
         """
-        self._exchange.wait_for_change(known, min(timeout, MAX_WAIT_SECONDS))
-        return [self._exchange.changes, self._master.configured, self._master.running_services()]
+        services = self._exchange.services
+        services.wait(known, min(timeout, MAX_WAIT_SECONDS))
+        return [services.changes(), self._master.configured, self._master.running_services()]
 
     def asked_for(self, session: Session) -> list[dict[str, Any]]:
         """Return the fields of `AskedFor`: what the master stopped and started on purpose."""

@@ -102,10 +102,12 @@ class Exchange:
         self._orders: dict[str, list[Order]] = {}  # by service
         # It differs after each change, and from all that a client knows from an earlier master.
         self._orders_version = time.time_ns()
-        self._work: defaultdict[str, ChangeNotifier] = defaultdict(ChangeNotifier)  # by queue
+        #: By queue: it has another entry, or its service has other orders.
+        self.work: defaultdict[str, ChangeNotifier] = defaultdict(ChangeNotifier)
         self._control: defaultdict[str, ChangeNotifier] = defaultdict(ChangeNotifier)  # by service
         self._taking = threading.Lock()  # no two clients get the same value
-        self._services = ChangeNotifier()  # a service attached or detached
+        #: A service attached, began to work, or detached.
+        self.services = ChangeNotifier()
 
     # -- for the master ------------------------------------------------------------------------
 
@@ -121,7 +123,7 @@ class Exchange:
             services = list(self._presences)
         for service in services:
             self._control[service].notify()
-            self._work[service].notify()
+            self.work[service].notify()
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
         """Wait until the condition is true; checked whenever a service attaches or detaches.
@@ -131,26 +133,14 @@ class Exchange:
         """
         deadline = time.monotonic() + timeout
         while True:
-            seen = self._services.changes()
+            seen = self.services.changes()
             if condition():
                 return True
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
             # Changes by supervisord that no service notices are seen at the next check.
-            self._services.wait(seen, min(left, RECHECK_SECONDS))
-
-    @property
-    def changes(self) -> int:
-        """How often services came, began to work, or went."""
-        return self._services.changes()
-
-    def wait_for_change(self, known: int, timeout: float) -> None:
-        """Wait until `changes` is another number than the one known.
-
-        :param timeout: s
-        """
-        self._services.wait(known, timeout)
+            self.services.wait(seen, min(left, RECHECK_SECONDS))
 
     def ask(self, service: str, query: ServiceQuery, timeout: float) -> Question | None:
         """Ask a service something; None when it does not answer in time.
@@ -195,7 +185,7 @@ class Exchange:
         presence = AttachedService(holder, pid, session, time.monotonic(), class_name, worked)
         with self._taking, self._lock:  # no other client takes its entries from now on
             self._presences[service] = presence
-        self._services.notify()
+        self.services.notify()
         session.on_gone(lambda: self._gone(service, presence))
         log.info("%s attached: process %d, holder %d", service, pid, holder)
         self._on_change(service)
@@ -214,7 +204,7 @@ class Exchange:
         if unanswered:
             self._control[service].notify()
         if current:
-            self._services.notify()
+            self.services.notify()
             log.info("%s detached: process %d", service, presence.pid)
             self._on_change(service)
 
@@ -229,7 +219,7 @@ class Exchange:
         """Note a heartbeat of the work loop."""
         if not presence.works:
             presence.works = True
-            self._services.notify()
+            self.services.notify()
 
     def beat(self, session: Session, service: str, holder: int, works: bool = True) -> None:
         """Note a heartbeat of the work loop, or of the start before it."""
@@ -255,15 +245,15 @@ class Exchange:
         """
         self._works(self._hold(service, holder))
         deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)
-        seen_first = self._work[service].changes()
+        seen_first = self.work[service].changes()
         seen = seen_first
         while True:
             entries = self._journal.take(service, after, max_entries, max_bytes)
             left = deadline - time.monotonic()
             if entries or left <= 0 or seen != seen_first:
                 return [entry.to_plain() for entry in entries]
-            self._work[service].wait(seen, left)
-            seen = self._work[service].changes()
+            self.work[service].wait(seen, left)
+            seen = self.work[service].changes()
 
     def commit(
         self, session: Session, service: str, holder: int, sequence: int, plain: list[Any]
@@ -275,7 +265,7 @@ class Exchange:
         done = self._journal.commit(service, holder, sequence, commit)
         # In the order of the outputs, of which the most urgent one is first.
         for queue in dict.fromkeys(queue for put in commit.puts for queue in put.queues):
-            self._work[queue].notify()
+            self.work[queue].notify()
         if commit.durable:
             self._journal.flush()
         fault_point(f"darc_master.before replying {service}")
@@ -310,7 +300,7 @@ class Exchange:
         Does not count as a heartbeat: it is called by a thread beside the work loop.
 
         :param timeout: s
-        :return: a :class:`Notification`
+        :return: a :class:`darc.queues.messages.Notification`
         :raises FencedError: another process holds the queue
         """
         deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)
@@ -354,7 +344,7 @@ class Exchange:
     def hand_in(self, queue: str, value: object) -> None:
         """Put a plain value on a queue, and return when it is on the disk."""
         self._journal.put(Put((queue,), ContentKind.PLAIN, pack(value)))
-        self._work[queue].notify()
+        self.work[queue].notify()
         self._journal.flush()
 
     def get(self, session: Session, queue: str, timeout: float) -> list[Any]:
@@ -366,14 +356,14 @@ class Exchange:
             raise QueueError(f"{queue} belongs to its service; use {SCRATCH!r} for tests")
         deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)
         while True:
-            seen = self.changes_of(queue)
+            seen = self.work[queue].changes()
             entry = self.take_first(session, queue, lambda _: None)
             if entry is not None:
                 return [unpack(entry.content)]
             left = deadline - time.monotonic()
             if left <= 0 or session.has_gone():
                 return []
-            self.wait_for_entry(queue, seen, left)
+            self.work[queue].wait(seen, left)
 
     # -- for the queues by name ----------------------------------------------------------------
 
@@ -416,15 +406,3 @@ class Exchange:
                 check(entry)
                 self._journal.remove(queue, [entry.id])
             return entry
-
-    def changes_of(self, queue: str) -> int:
-        """Return the number of changes of a queue so far, for :meth:`wait_for_entry`."""
-        return self._work[queue].changes()
-
-    def waiting(self, queue: str) -> int:
-        """How many wait for an entry of a queue now."""
-        return self._work[queue].waiting
-
-    def wait_for_entry(self, queue: str, seen: int, timeout: float) -> None:
-        """Wait until there are more changes than ``seen``, up to ``timeout`` s."""
-        self._work[queue].wait(seen, timeout)

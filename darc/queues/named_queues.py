@@ -143,14 +143,14 @@ class NamedQueues:
     ) -> Any:
         deadline = _deadline(block, timeout)
         while True:
-            seen = self._exchange.changes_of(view.queue)
+            seen = self._exchange.work[view.queue].changes()
             entry = self._take(session, view) if view.takes else self._read_next(session, view)
             if entry is not None:
                 return client_value(entry)
             left = deadline - time.monotonic()
             if left <= 0 or session.has_gone():
                 raise queue.Empty(f"nothing{'' if view.takes else ' more'} on {view.queue}")
-            self._exchange.wait_for_entry(view.queue, seen, min(left, MAX_WAIT_SECONDS))
+            self._exchange.work[view.queue].wait(seen, min(left, MAX_WAIT_SECONDS))
 
     def _get_nowait(self, session: Session, view: QueueView) -> Any:
         return self._get(session, view, block=False)

@@ -221,7 +221,7 @@ print(json.dumps([manager.amber_clustering().get(), manager.amber_clustering().g
 
 
 def waiting(hub: Hub, name: str) -> bool:
-    return bool(hub.exchange.waiting(name))
+    return bool(hub.exchange.work[name].waiting)
 
 
 def start(hub: Hub, code: str) -> subprocess.Popen[str]:

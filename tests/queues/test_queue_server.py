@@ -301,7 +301,7 @@ def test_a_person_killed_while_waiting_takes_nothing_along(hub: Hub) -> None:
         with child(hub, code) as process:
             assert process.stdout
             process.stdout.readline()
-            wait_for(lambda: hub.exchange.waiting(SCRATCH), what="the server waits for it")
+            wait_for(lambda: hub.exchange.work[SCRATCH].waiting, what="the server waits for it")
             process.kill()
             process.wait()
             queues.put(number)
@@ -344,7 +344,7 @@ def test_a_defect_in_the_master_does_not_blind_the_watcher(
         holder = Holder(client, name, 1, name, None)
         hub.on_change = fail
         client.connection.send(("queues", "take", (name, holder.number, 0, 1e6), {}))
-        wait_for(lambda: hub.exchange.waiting(name), what="waiting")
+        wait_for(lambda: hub.exchange.work[name].waiting, what="waiting")
         client.close()
 
     for name in ("one", "two", "three", "four"):
@@ -405,7 +405,7 @@ def test_a_put_wakes_who_waits(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Non
 
     thread = threading.Thread(target=take, daemon=True)
     thread.start()
-    wait_for(lambda: hub.exchange.waiting("one"), what="it waits")
+    wait_for(lambda: hub.exchange.work["one"].waiting, what="it waits")
     hub.queues().put("wake up", "one")
     thread.join(patience(5))
     assert arrived
