@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.config.records import Struct, field
 from darc.data_files.data_file import DataFile
+from darc.science.arrays import Doubles, Floats, Ints, Mask, Shorts
 from darc.science.baseline import (
     BandSeries,
     LevelWindow,
@@ -24,12 +24,6 @@ from darc.science.rfi_cleaning import replace_outliers
 from darc.science.search_levels import put_levels
 from darc.science.silent_data import forget_stuck, silent_moments
 from darc.science.wild_samples import forget_wild
-
-Floats = npt.NDArray[np.float32]
-Shorts = npt.NDArray[np.int16]
-Doubles = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 
 #: Longest pulse of the search, s, and limits of its length in samples.
 LONGEST_PULSE = 0.05

@@ -25,15 +25,9 @@ from darc.offline.drift_scan_names import DriftName
 from darc.offline.figures import band_edges, write_figure
 from darc.offline.file_stream import blocks, n_samples
 from darc.runtime.paths import write_whole
+from darc.science.arrays import Doubles
 from darc.science.downsample import channel_groups
-from darc.science.drift_scan import (
-    Doubles,
-    Passage,
-    clean_series,
-    deflections,
-    fit_passage,
-    flux_density,
-)
+from darc.science.drift_scan import Passage, clean_series, deflections, fit_passage, flux_density
 from darc.science.moments import mean_spectrum
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from darc.runtime.paths import write_whole
-from darc.science.folding import Doubles
+from darc.science.arrays import Doubles
 
 # It logs many lines for each embedded font.
 logging.getLogger("fontTools").setLevel(logging.WARNING)

@@ -18,8 +18,9 @@ from darc.model.offline_tables import Ephemeris
 from darc.offline.file_stream import blocks, n_samples
 from darc.offline.off_period import at_period
 from darc.offline.searching import find_dm, find_period
+from darc.science.arrays import Doubles
 from darc.science.dedispersion import Band
-from darc.science.folding import Doubles, Folded, Folder, PhaseModel
+from darc.science.folding import Folded, Folder, PhaseModel
 from darc.science.periodicity import FALSE_ALARM, Trials
 from darc.science.profile import (
     Drift,

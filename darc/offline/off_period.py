@@ -10,7 +10,8 @@ import numpy as np
 from darc.config.records import Struct
 from darc.data_files.data_file import DataFile
 from darc.offline.file_stream import blocks, n_samples
-from darc.science.folding import Doubles, Folded, PhaseModel, add_in_turns
+from darc.science.arrays import Doubles
+from darc.science.folding import Folded, PhaseModel, add_in_turns
 from darc.science.periodicity import Harmonics, clipped, harmonics, levelled
 
 #: Maximum number of bins of a Fourier transform.

@@ -20,7 +20,7 @@ import numpy as np
 from darc.config.records import Struct
 from darc.offline.fold_file import N_SUBBANDS, N_SUBINTS
 from darc.runtime.end_with_parent import end_with
-from darc.science.folding import Doubles
+from darc.science.arrays import Doubles
 from darc.science.profile import Peak, profile_peak
 
 _LINE = re.compile(r"#\s*([^=<]+?)\s*[=<]\s*(.*)")

@@ -8,9 +8,9 @@ import numpy as np
 
 from darc.data_files.data_file import DataFile
 from darc.offline.file_stream import blocks, n_samples
+from darc.science.arrays import Doubles, Floats
 from darc.science.dedispersion import Band
 from darc.science.downsample import channel_groups
-from darc.science.folding import Doubles, Floats
 from darc.science.period_search import Periodicity, search_dm, search_period, trial_dms
 from darc.science.periodicity import FALSE_ALARM, Trials
 

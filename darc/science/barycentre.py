@@ -17,8 +17,9 @@ from astropy.time import Time
 from astropy.utils import data, iers
 from numpy.polynomial import Chebyshev
 
+from darc.science.arrays import Doubles
 from darc.science.dispersion import FloatOrArray
-from darc.science.folding import Doubles, PhaseModel
+from darc.science.folding import PhaseModel
 
 # No network: tables are those installed with astropy, and an outdated one is not an error.
 data.conf.allow_internet = False

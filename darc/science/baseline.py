@@ -12,9 +12,9 @@ Missing data are NaN.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.config.records import Struct
+from darc.science.arrays import Doubles, Floats, Ints, Mask, Moments
 from darc.science.block_statistics import (
     HALF_WINDOW,
     block_centres,
@@ -24,11 +24,6 @@ from darc.science.block_statistics import (
     running_median,
 )
 from darc.science.compiled import compiled
-from darc.science.moments import Columns, Moments
-
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 #: Window length in units of the longest pulse, which loses 1 / _WINDOW of its signal to the
 #: baseline.
@@ -98,7 +93,7 @@ class BandSeries:
         self.noise.append(noise)
         _add_to(self._totals, self._counts, rows, noise)
 
-    def level(self, window: LevelWindow, data: Moments, columns: Columns) -> BandLevel:
+    def level(self, window: LevelWindow, data: Moments, columns: Ints) -> BandLevel:
         """Return the baseline of the band.
 
         :param window: window of the running baseline
@@ -121,7 +116,7 @@ class BandSeries:
 
 
 def find_jumps(
-    series: Floats, window: LevelWindow, data: Moments, columns: Columns
+    series: Floats, window: LevelWindow, data: Moments, columns: Ints
 ) -> tuple[Doubles, Mask]:
     """Find jumps of the band's baseline.
 
@@ -152,7 +147,7 @@ def find_jumps(
     return cuts, jumps
 
 
-def _is_shared(data: Moments, columns: Columns, cut: float, block: int) -> bool:
+def _is_shared(data: Moments, columns: Ints, cut: float, block: int) -> bool:
     """Whether most channels share a jump."""
     begin, end = int(cut - 0.5 * block), int(np.ceil(cut + 0.5 * block))
     before = data[max(0, begin - _SIDES * block) : max(0, begin), columns]
@@ -182,7 +177,7 @@ class BandLevel(Struct, frozen=True, eq=False):
 
 
 @compiled
-def _add_to(totals: Doubles, counts: npt.NDArray[np.int64], rows: Floats, noise: Doubles) -> None:
+def _add_to(totals: Doubles, counts: Ints, rows: Floats, noise: Doubles) -> None:
     for number in range(rows.shape[0]):
         if not noise[number] > 0:
             continue

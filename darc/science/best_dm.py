@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from darc.science.arrays import Doubles, Floats, Ints, Mask
 from darc.science.boxcar import filter_norm
-
-Doubles = npt.NDArray[np.float64]
 
 #: Interpolated values of S/N per trial DM.
 _FINER = 8
 
 
 def trial_snrs(
-    series: npt.NDArray[np.float32],
-    valid: npt.NDArray[np.bool_],
-    widths: npt.NDArray[np.int64],
+    series: Floats,
+    valid: Mask,
+    widths: Ints,
     kernel: Doubles | None = None,
 ) -> Doubles:
     """Return the highest S/N over several boxcar widths, for each trial DM.

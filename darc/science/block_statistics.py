@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from darc.science.arrays import Doubles, Floats
 from darc.science.compiled import compiled
-
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 
 #: Blocks in half of a window, and the minimum at the start and end of the data.
 HALF_WINDOW, _LEAST_HALF = 32, 8

@@ -20,12 +20,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.config.records import Struct
-
-Ints = npt.NDArray[np.int64]
-Doubles = npt.NDArray[np.float64]
+from darc.science.arrays import Doubles, Floats, Ints
 
 #: Number of smoothed samples per boxcar width from which the noise is estimated.
 _PER_WIDTH = 8
@@ -112,7 +109,7 @@ def between_samples(kernel: Doubles, width: int) -> list[Doubles]:
 
 
 def best_boxcar(
-    series: npt.NDArray[np.float32],
+    series: Floats,
     widths: Ints,
     noise: float | None = None,
     kernel: Doubles | None = None,

@@ -9,12 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from darc.science.arrays import Doubles, Ints, Series, Shorts
 from darc.science.compiled import compiled
-
-#: Of 16 or 32 bits.
-Series = npt.NDArray[np.int16] | npt.NDArray[np.int32]
-Doubles = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 #: Cell size (samples): only the strongest pulse of a cell is returned.
 CELL = 32
@@ -301,7 +297,7 @@ def _highest(sums: Series, first: int, count: int, width: int) -> int:
 
 
 @compiled
-def _shorten(sums: npt.NDArray[np.int32], short: npt.NDArray[np.int16]) -> bool:
+def _shorten(sums: npt.NDArray[np.int32], short: Shorts) -> bool:
     """Write sums as 16 bits, less the same for all; return whether they fit.
 
     :param sums: shape (n,)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
+from darc.science.arrays import Doubles, Floats
 
 #: Features are clipped to this range.
 _LARGEST = 1e4

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.config.file_kinds import BYTE_ORDER_MARK
 from darc.config.typed import shown
+from darc.science.arrays import Mask
 
 #: int() also accepts signs, underscores, digits of other scripts, and thousands of digits.
 _NUMBER = re.compile("[0-9]{1,9}")
 
 
-def parse_channel_mask(text: str, file: str, n_channels: int) -> npt.NDArray[np.bool_]:
+def parse_channel_mask(text: str, file: str, n_channels: int) -> Mask:
     """Parse a list of channels, numbered from the lowest frequency, one or more in a line.
 
     Blank lines, and text after a '#', are ignored.

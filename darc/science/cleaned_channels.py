@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from darc.science.arrays import Floats, Ints, Mask, Moments
 from darc.science.baseline import LevelWindow, find_jumps
 from darc.science.drift import without_drift
 from darc.science.extraction_plan import ExtractionPlan, ExtractionSettings
 from darc.science.isolated import Track, can_tell_impulses
 from darc.science.mending import even_out_noise, mend
-from darc.science.moments import (
-    Moments,
-    channel_rows,
-    mean_series,
-    mean_spectrum,
-    never_outlying,
-)
+from darc.science.moments import channel_rows, mean_series, mean_spectrum, never_outlying
 from darc.science.rfi_cleaning import (
     interference_in_frequency,
     interference_in_time,
@@ -27,10 +21,6 @@ from darc.science.rfi_cleaning import (
     replace_times,
 )
 from darc.science.silent_data import silent_moments
-
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 
 #: Channels in a group: 16 of 12,750 samples are 0.8 MB.
 _AT_A_TIME = 16

@@ -9,13 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.model.candidate import CLUSTER, Records
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+from darc.science.arrays import Doubles, Ints, Mask
 
 #: Largest window number, of either sign: larger ones are not exact as floats.
 _MAX_WINDOW = 2.0**52
@@ -41,7 +37,7 @@ def _lower_edge(upper: float) -> int:
     return 0
 
 
-def fixed_dm_edges(top: float) -> Floats:
+def fixed_dm_edges(top: float) -> Doubles:
     """Return edges of DM bins that do not depend on data: from 0 to ``top``, then infinity.
 
     :param top: upper edge of the last bin but one, pc cm-3
@@ -60,7 +56,7 @@ def cluster(
     candidates: Records,
     *,
     snr_min: float,
-    dm_edges: Floats,
+    dm_edges: Doubles,
     time_window: float,
     time_origin: float,
 ) -> Records:
@@ -158,7 +154,7 @@ def synthesised_beam_filter(
     return (period > period_min) & (period < period_max)
 
 
-def _snr_per_beam(candidates: Records, clusters: Records, n_beams: int) -> Floats:
+def _snr_per_beam(candidates: Records, clusters: Records, n_beams: int) -> Doubles:
     """Return the highest S/N per SB around each cluster, 0 if none, shape (m, n_beams)."""
     order = np.argsort(candidates["time"], kind="stable")
     time = candidates["time"][order]
@@ -175,7 +171,7 @@ def _snr_per_beam(candidates: Records, clusters: Records, n_beams: int) -> Float
     return snr
 
 
-def _periods(snr: Floats) -> Ints:
+def _periods(snr: Doubles) -> Ints:
     """Return the lag (>= 2) of the highest autocorrelation of each row, shape (m,)."""
     n_beams = snr.shape[1]
     lags = np.arange(2, n_beams)

@@ -17,12 +17,9 @@ import numpy.typing as npt
 
 from darc.config.records import Struct
 from darc.model.arrival import reference_frequency
+from darc.science.arrays import Doubles, Floats, Ints
 from darc.science.compiled import compiled
 from darc.science.dispersion import DISPERSION_CONSTANT
-
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Shifts = npt.NDArray[np.int64]
 
 #: Limit of shifts, beyond the length of any data; it avoids integer overflow.
 _NEVER = 2.0**40
@@ -78,7 +75,7 @@ class Band(Struct, frozen=True):
         per_dm = DISPERSION_CONSTANT * (self.frequencies**-2 - self.f_reference**-2)
         return np.asarray(dms, dtype=np.float64)[:, np.newaxis] * per_dm
 
-    def shifts(self, dms: npt.ArrayLike, tsamp: float) -> Shifts:
+    def shifts(self, dms: npt.ArrayLike, tsamp: float) -> Ints:
         """Return the delays rounded to the nearest sample.
 
         :param dms: pc cm-3, shape (n_dms,)
@@ -106,7 +103,7 @@ class Band(Struct, frozen=True):
 
 
 @compiled
-def add_dedispersed(rows: Floats, shifts: Shifts, series: Floats) -> None:
+def add_dedispersed(rows: Floats, shifts: Ints, series: Floats) -> None:
     """Add shifted channels to the sums of several trial DMs, in place.
 
     Sample t of a trial's sum receives sample t + shift of each channel, where that exists.
@@ -131,10 +128,10 @@ def add_dedispersed(rows: Floats, shifts: Shifts, series: Floats) -> None:
 @compiled
 def add_binned(
     rows: Floats,
-    shifts: Shifts,
+    shifts: Ints,
     factor: int,
     sums: Doubles,
-    counts: npt.NDArray[np.int64],
+    counts: Ints,
 ) -> None:
     """Add shifted channels to bins in time, separately for each channel, in place.
 
@@ -158,7 +155,7 @@ def add_binned(
                 counts[channel, place] += end - first
 
 
-def coverage(shifts: Shifts, weights: Doubles, length: int, n_out: int) -> Doubles:
+def coverage(shifts: Ints, weights: Doubles, length: int, n_out: int) -> Doubles:
     """Return the sum of the weights of the channels that contribute to each dedispersed sample.
 
     :param shifts: samples, shape (n_dms, n)

@@ -19,19 +19,13 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.config.records import Struct
+from darc.science.arrays import Doubles, Ints, Series, Shorts
 from darc.science.compiled import compiled
 from darc.science.downsample import channel_groups
 from darc.science.reused_memory import ReusedMemory
 from darc.science.search_levels import HIGHEST, LEVELS
-
-Shorts = npt.NDArray[np.int16]
-#: Of 16 or 32 bits.
-Series = npt.NDArray[np.int16] | npt.NDArray[np.int32]
-Doubles = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 #: Maximum number of subbands, and of parts of the band.
 _SUBBANDS, _PARTS = 64, 8

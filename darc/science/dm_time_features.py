@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.config.records import Struct
+from darc.science.arrays import Doubles
 from darc.science.candidate_arrays import (
     checked_candidate,
     correlation,
@@ -17,8 +18,6 @@ from darc.science.candidate_arrays import (
     row_noise,
     weighted_slope,
 )
-
-Doubles = npt.NDArray[np.float64]
 
 DM_TIME_SHAPE = (64, 64)
 

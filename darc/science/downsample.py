@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from darc.science.arrays import Doubles, Floats, Ints, Mask
 from darc.science.compiled import compiled
-
-Floats = npt.NDArray[np.float32]
 
 #: Least number of steps in a bin.
 _STEPS_PER_BIN = 16
@@ -49,7 +47,7 @@ def _downsample(rows: Floats, factor: int) -> Floats:
     return means
 
 
-def channel_groups(n_channels: int, n_groups: int) -> npt.NDArray[np.int64]:
+def channel_groups(n_channels: int, n_groups: int) -> Ints:
     """Return the first channel of each of `n_groups` nearly equal groups, and the end of the last.
 
     If there are fewer channels than groups, some groups share a channel: see `group_means`.
@@ -59,9 +57,7 @@ def channel_groups(n_channels: int, n_groups: int) -> npt.NDArray[np.int64]:
     return np.arange(n_groups + 1) * n_channels // n_groups
 
 
-def group_means(
-    sums: npt.NDArray[np.float64], counts: npt.NDArray[np.int64], n_groups: int
-) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def group_means(sums: Doubles, counts: Ints, n_groups: int) -> tuple[Floats, Mask]:
     """Average channels in groups, or repeat them if there are fewer channels than groups.
 
     :param sums: sums of the values to average, by channel, shape (n_channels, m)

@@ -9,14 +9,10 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-import numpy.typing as npt
 
+from darc.science.arrays import Doubles, Floats, Ints, Mask, Moments
 from darc.science.block_statistics import block_centres, block_means, quick_noise
-from darc.science.moments import Columns, Moments, channel_rows
-
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
+from darc.science.moments import channel_rows
 
 #: Minimum number of samples in a block, and of blocks.
 _LEAST_BLOCK, _LEAST_BLOCKS = 8, 8
@@ -29,7 +25,7 @@ _STEEP = 8.0
 
 
 def without_drift(
-    series: Floats, data: Moments, columns: Columns, unusable: Mask, begins: Columns, length: int
+    series: Floats, data: Moments, columns: Ints, unusable: Mask, begins: Ints, length: int
 ) -> Moments:
     """Subtract the baseline drift that most channels share, such as that of a receiver's gain.
 

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.config.records import Struct
-
-Doubles = npt.NDArray[np.float64]
+from darc.science.arrays import Doubles, Mask
 
 _FWHM = 2 * math.sqrt(2 * math.log(2))
 _SEARCH_CENTRES, _SEARCH_WIDTHS = 96, 20
@@ -73,7 +72,7 @@ def flux_density(
     return np.asarray(10.0**total * (1 + change / 100) ** years, dtype=np.float64)
 
 
-def clean_series(powers: Doubles) -> tuple[Doubles, npt.NDArray[np.bool_]]:
+def clean_series(powers: Doubles) -> tuple[Doubles, Mask]:
     """Return the relative power of the band against time, without channels with interference.
 
     A channel is excluded if its differences from one time to the next are larger than those of
@@ -171,12 +170,12 @@ def deflections(times: Doubles, powers: Doubles, passage: Passage) -> Doubles:
 def _improve(
     x: Doubles,
     series: Doubles,
-    kept: npt.NDArray[np.bool_],
+    kept: Mask,
     centre: float,
     width: float,
     step: float,
     part: float,
-) -> tuple[float, float, npt.NDArray[np.bool_]]:
+) -> tuple[float, float, Mask]:
     """Do one Gauss-Newton step, and exclude outliers from the next.
 
     :param part: of the source's height; smaller residuals are no outliers
@@ -203,22 +202,22 @@ def _linear(x: Doubles, series: Doubles, centre: float, width: float) -> tuple[f
     return float(((series - basis @ solution) ** 2).sum()), solution.astype(np.float64)
 
 
-def _no_spikes(series: Doubles) -> npt.NDArray[np.bool_]:
+def _no_spikes(series: Doubles) -> Mask:
     """Mask of samples that are near the median of the five around them."""
     padded = np.pad(series, 2, mode="reflect")
     around = np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1)
     # On a slope, most samples are the median of those around: differences give the noise.
     spread = _ROBUST * float(np.median(np.abs(np.diff(series))))
-    kept: npt.NDArray[np.bool_] = np.abs(series - around) <= 2 * _CLIP * spread
+    kept: Mask = np.abs(series - around) <= 2 * _CLIP * spread
     return kept if kept.sum() >= 6 else np.ones(len(series), bool)
 
 
-def _near(residuals: Doubles, kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _near(residuals: Doubles, kept: Mask) -> Mask:
     middle = float(np.median(residuals[kept]))
     spread = _ROBUST * float(np.median(np.abs(residuals[kept] - middle)))
     if spread <= 0:
         return np.ones(len(residuals), bool)
-    near: npt.NDArray[np.bool_] = np.abs(residuals - middle) <= _CLIP * spread
+    near: Mask = np.abs(residuals - middle) <= _CLIP * spread
     return near
 
 

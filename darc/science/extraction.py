@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.config.records import Struct, replace
+from darc.science.arrays import Doubles, Floats, Ints, Mask, Moments
 from darc.science.best_dm import best_dm, trial_snrs
 from darc.science.boxcar import (
     Boxcar,
@@ -44,13 +45,8 @@ from darc.science.extraction_plan import (
     plan_extraction,
 )
 from darc.science.isolated import clipped_mean
-from darc.science.moments import Moments, never_outlying
+from darc.science.moments import never_outlying
 from darc.science.row_statistics import medians, noise_variances
-
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 
 #: Widest boxcar of the specified S/N (downsampled samples).
 _WIDEST = 250

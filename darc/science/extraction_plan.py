@@ -9,9 +9,9 @@ import math
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.config.records import Struct, replace
+from darc.science.arrays import Doubles
 from darc.science.dedispersion import Band
 from darc.science.dispersion import dm_halfrange
 
@@ -85,7 +85,7 @@ class ExtractionPlan(Struct, frozen=True, eq=False):
     count: int
     pre: int
     post: int
-    dms: npt.NDArray[np.float64]
+    dms: Doubles
 
     @property
     def end(self) -> int:

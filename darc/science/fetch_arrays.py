@@ -16,16 +16,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.config.records import Struct
+from darc.science.arrays import Doubles, Floats, Mask, Moments
 from darc.science.dedispersion import Band, add_binned, add_dedispersed
 from darc.science.downsample import downsample_time, group_means, samples_in_step
-from darc.science.moments import Moments
 from darc.science.row_statistics import medians
-
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 
 #: Bins in time, parts of the band, and DMs.
 SIZE = 256
@@ -98,7 +94,7 @@ def fetch_arrays(
     plan: FetchPlan,
     *,
     descending: bool,
-    mask: npt.NDArray[np.bool_] | None = None,
+    mask: Mask | None = None,
 ) -> FetchArrays:
     """Sum the arrays of a candidate.
 

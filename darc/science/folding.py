@@ -16,13 +16,9 @@ import numpy.typing as npt
 from numpy.polynomial import Chebyshev
 
 from darc.config.records import Struct, replace
+from darc.science.arrays import Doubles, Floats, Ints, Mask, Moments
 from darc.science.compiled import compiled
 from darc.science.downsample import channel_groups
-from darc.science.moments import Moments
-
-Doubles = npt.NDArray[np.float64]
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
 
 #: Phases are integers, in units of 2^-_BITS turns.
 _BITS = 20
@@ -101,10 +97,10 @@ class PhaseModel(Struct, frozen=True):
 @compiled
 def add_folded(
     data: Moments,
-    phases: Integers,
-    offsets: Integers,
+    phases: Ints,
+    offsets: Ints,
     sums: Doubles,
-    counts: Integers,
+    counts: Ints,
     squares: Doubles,
 ) -> None:
     """Add samples to phase bins, in place; values that are not finite are ignored.
@@ -208,7 +204,7 @@ def rotate(profiles: npt.ArrayLike, turns: npt.ArrayLike) -> Doubles:
     return np.fft.irfft(spectrum * np.exp(angle), n_bins)
 
 
-def usable_channels(means: Doubles, variances: Doubles) -> npt.NDArray[np.bool_]:
+def usable_channels(means: Doubles, variances: Doubles) -> Mask:
     """Return a mask of channels that are neither dead nor full of interference, by their variance.
 
     :param means: shape (n_channels,), in order of frequency
@@ -226,7 +222,7 @@ def usable_channels(means: Doubles, variances: Doubles) -> npt.NDArray[np.bool_]
         around[known] = np.nanmedian(windows[known], axis=1)
     residuals = np.where(alive, logs - around, 0.0)
     spread = 1.4826 * np.median(np.abs(residuals[alive]))
-    good: npt.NDArray[np.bool_] = alive & (np.abs(residuals) <= max(_OUTLYING * spread, _HARMLESS))
+    good: Mask = alive & (np.abs(residuals) <= max(_OUTLYING * spread, _HARMLESS))
     return good
 
 
@@ -320,7 +316,7 @@ class Folder:
         )
 
 
-def _scales(seen: Doubles, order: Integers) -> tuple[Doubles, Doubles]:
+def _scales(seen: Doubles, order: Ints) -> tuple[Doubles, Doubles]:
     """Return the means of channels and the factors to a variance of 1; 0: not usable.
 
     :param seen: number, sum, and sum of squares of the samples, shape (3, n_channels)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.config.records import Struct
+from darc.science.arrays import Doubles, Mask
 from darc.science.candidate_arrays import (
     checked_candidate,
     correlation,
@@ -20,9 +21,6 @@ from darc.science.candidate_arrays import (
     row_noise,
     weighted_slope,
 )
-
-Doubles = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 FREQ_TIME_SHAPE = (32, 64)
 
@@ -265,7 +263,7 @@ def _boxcar(profile: Doubles) -> tuple[int, int]:
     return found
 
 
-def _widened(on: npt.NDArray[np.bool_], by: int) -> npt.NDArray[np.bool_]:
+def _widened(on: Mask, by: int) -> Mask:
     where = np.flatnonzero(on)
     wide = on.copy()
     wide[max(0, where[0] - by) : where[-1] + 1 + by] = True
@@ -300,7 +298,7 @@ def _slope_snrs(scaled: Doubles, places: npt.NDArray[np.intp], width: int, first
     return best
 
 
-def _drift(scaled: Doubles, on: npt.NDArray[np.bool_], weights: Doubles) -> float:
+def _drift(scaled: Doubles, on: Mask, weights: Doubles) -> float:
     """Return the drift of the pulse's time across the band, in bins from end to end.
 
     Parts of repeaters' bursts drift down by a few bins (Hessels et al. 2019, ApJ 876, L23), a line

@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.config.records import Struct
+from darc.science.arrays import Floats
 
 
 class GalaxyMap(Struct, frozen=True, eq=False):
@@ -21,7 +21,7 @@ class GalaxyMap(Struct, frozen=True, eq=False):
     """
 
     model: str
-    values: npt.NDArray[np.float32]
+    values: Floats
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2:

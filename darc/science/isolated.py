@@ -16,18 +16,11 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.config.records import Struct
+from darc.science.arrays import Doubles, Floats, Ints, Mask, Moments, Shorts
 from darc.science.compiled import compiled
-from darc.science.moments import Moments
 from darc.science.search_levels import HIGHEST, LEVELS, put_noise
-
-Floats = npt.NDArray[np.float32]
-Shorts = npt.NDArray[np.int16]
-Doubles = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 
 #: Number of channels on either side that a channel is compared with, and the part of the band over
 #: which they are spread.

@@ -10,15 +10,10 @@ import itertools
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from darc.science.arrays import Doubles, Floats, Ints, Mask
 from darc.science.isolated import clipped_mean
-from darc.science.moments import Columns
 from darc.science.silent_data import forget_stuck
-
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 #: Baselines are clipped means: threshold (standard deviations) and number of iterations.
 _CLIP, _N_CLIP = 3.0, 3
@@ -66,7 +61,7 @@ def mend(
     return left
 
 
-def even_out_noise(rows: Floats, cuts: Doubles, places: Columns, reach: float) -> None:
+def even_out_noise(rows: Floats, cuts: Doubles, places: Ints, reach: float) -> None:
     """Scale rows to the noise at the pulse on both sides of a step, in place.
 
     The noise differs where a receiver's gain has changed, and in data of few bits wherever the

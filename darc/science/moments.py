@@ -7,12 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from darc.science.arrays import Doubles, Floats, Ints, Mask, Moments
 from darc.science.compiled import compiled
-
-#: Integers or floats of any size, shape (n_samples, n_channels).
-Moments = npt.NDArray[Any]
-
-Columns = npt.NDArray[np.int64]
 
 #: Noise of few bits deviates by up to this many levels from its mean, if the baseline is near the
 #: end of the range of values.
@@ -32,7 +28,7 @@ def never_outlying(data: Moments) -> float:
 
 
 @compiled
-def put_rows(data: Moments, columns: Columns, rows: npt.NDArray[Any]) -> None:
+def put_rows(data: Moments, columns: Ints, rows: npt.NDArray[Any]) -> None:
     """Write selected channels, each to a row of its samples in time.
 
     :param data: shape (n_samples, n_channels)
@@ -49,7 +45,7 @@ def put_rows(data: Moments, columns: Columns, rows: npt.NDArray[Any]) -> None:
 
 
 @compiled
-def channel_rows(data: Moments, columns: Columns) -> npt.NDArray[np.float32]:
+def channel_rows(data: Moments, columns: Ints) -> Floats:
     """Return selected channels, each as a row of its samples in time.
 
     :param data: shape (n_samples, n_channels)
@@ -62,7 +58,7 @@ def channel_rows(data: Moments, columns: Columns) -> npt.NDArray[np.float32]:
 
 
 @compiled
-def mean_series(data: Moments, columns: Columns) -> npt.NDArray[np.float64]:
+def mean_series(data: Moments, columns: Ints) -> Doubles:
     """Return the mean over selected channels for each sample (dedispersed at DM 0).
 
     :param data: shape (n_samples, n_channels); values that are not finite are ignored
@@ -82,9 +78,7 @@ def mean_series(data: Moments, columns: Columns) -> npt.NDArray[np.float64]:
 
 
 @compiled
-def mean_spectrum(
-    data: Moments, columns: Columns, leave_out: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.float64]:
+def mean_spectrum(data: Moments, columns: Ints, leave_out: Mask) -> Doubles:
     """Return the mean over time of selected channels (the bandpass).
 
     :param data: shape (n_samples, n_channels); values that are not finite are ignored

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.config.records import Struct
+from darc.science.arrays import Doubles, Floats
 from darc.science.dedispersion import Band, add_dedispersed
-from darc.science.folding import Doubles, Floats
 from darc.science.periodicity import Trials, clipped, harmonics, levelled, log_erlang
 
 #: Numbers of harmonics that are summed.

@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.config.records import Struct
+from darc.science.arrays import Doubles
 
-Doubles = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
 
 #: Maximum false-alarm probability of a detection, per file.

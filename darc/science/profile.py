@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.config.records import Struct
+from darc.science.arrays import Doubles
 from darc.science.compiled import compiled
 from darc.science.dispersion import DISPERSION_CONSTANT
 from darc.science.folding import Folded, rotate
 
 Complexes = npt.NDArray[np.complex128]
-Doubles = npt.NDArray[np.float64]
 
 #: Maximum number of harmonics.
 MAX_HARMONICS = 32

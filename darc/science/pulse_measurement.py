@@ -15,15 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.config.records import Struct
+from darc.science.arrays import Doubles, Ints, Shorts
 from darc.science.boxcar import between_samples, boxcar_widths, filter_norm, smearing_kernel
 from darc.science.compiled import compiled
 from darc.science.dedispersion_tree import sum_shifted
 from darc.science.isolated import Outliers, take_isolated
 from darc.science.search_levels import LEVELS
-
-Shorts = npt.NDArray[np.int16]
-Doubles = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 #: Widths that are compared, in units of that found; maximum in units of the widest of the search,
 #: as the noise of wider ones is not known.

@@ -11,12 +11,9 @@ Rows are channels, each with its samples in time.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from darc.science.arrays import Doubles, Floats, Mask
 from darc.science.compiled import compiled
-
-Floats = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 
 @compiled
@@ -73,7 +70,7 @@ def replace_missing(rows: Floats) -> Mask:
     return usable
 
 
-def interference_in_time(series: npt.NDArray[np.float64], threshold: float, n_iter: int) -> Mask:
+def interference_in_time(series: Doubles, threshold: float, n_iter: int) -> Mask:
     """Flag samples of the band's mean (DM 0) that deviate too much from its mean over time.
 
     :param series: mean over the channels, shape (n_samples,); NaN where there are no data
@@ -96,7 +93,7 @@ def interference_in_time(series: npt.NDArray[np.float64], threshold: float, n_it
 
 
 def interference_in_frequency(
-    bandpass: npt.NDArray[np.float64], threshold: float, n_iter: int, bin_size: int
+    bandpass: Doubles, threshold: float, n_iter: int, bin_size: int
 ) -> Mask:
     """Flag channels that deviate too much from the smoothed bandpass.
 

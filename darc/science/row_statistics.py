@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from darc.science.arrays import Doubles, Floats, Ints
 from darc.science.compiled import compiled
 
-Floats = npt.NDArray[np.float32]
 _Keys = npt.NDArray[np.int32]
 
 #: Minimum number of samples before a pulse, and significance of a difference of variances (standard
@@ -22,7 +22,7 @@ _LOWEST = np.int32(-0x80000000)
 _HALVINGS, _LOOK = 28, 7
 
 
-def medians(rows: Floats) -> npt.NDArray[np.float64]:
+def medians(rows: Floats) -> Doubles:
     """Return the median of each row; for even m, the mean of the two middle values.
 
     Floats are mapped to integers of the same order, in which the median is found by bisection: one
@@ -41,15 +41,13 @@ def medians(rows: Floats) -> npt.NDArray[np.float64]:
     return (_floats(lower) + _floats(upper)) / 2
 
 
-def _floats(keys: _Keys) -> npt.NDArray[np.float64]:
+def _floats(keys: _Keys) -> Doubles:
     """Convert keys back to floats."""
     return (keys ^ ((keys >> 31) & _ALL_BUT_SIGN)).view(np.float32).astype(np.float64)
 
 
 @compiled
-def noise_variances(
-    rows: Floats, begins: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
+def noise_variances(rows: Floats, begins: Ints, ends: Ints) -> Doubles:
     """Return the variance of each row about its mean, without the pulse.
 
     If the variance before the pulse is significantly smaller than that on both sides, it is

@@ -14,16 +14,12 @@ the whole.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.config.records import Struct
 from darc.model.candidate import Records
+from darc.science.arrays import Doubles, Ints, Mask
 from darc.science.dispersion import delay
 from darc.science.smearing import PEAKED, TOLERANCE, left_in_boxcar
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 
 #: Pairs compared at a time.
 PAIRS = 200_000
@@ -106,10 +102,10 @@ def _ranks(candidates: Records) -> Ints:
 class _Columns(Struct, frozen=True):
     """Candidates as columns, which are faster than records."""
 
-    time: Floats
-    width: Floats  # s
-    delay: Floats  # across the band, s
-    snr: Floats
+    time: Doubles
+    width: Doubles  # s
+    delay: Doubles  # across the band, s
+    snr: Doubles
     rank: Ints
 
     @classmethod

@@ -7,14 +7,10 @@ deviation is 16 levels: rounding with dither adds 0.07 % to the variance of nois
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from darc.science.arrays import Floats, Ints, Mask, Shorts
 from darc.science.baseline import LevelWindow, take_scales
 from darc.science.compiled import compiled
-
-Floats = npt.NDArray[np.float32]
-Shorts = npt.NDArray[np.int16]
-Mask = npt.NDArray[np.bool_]
 
 #: Levels per standard deviation, and the highest.
 LEVELS, HIGHEST = 16, 32767
@@ -57,7 +53,7 @@ def put_noise(row: Shorts, where: Mask, random: np.random.Generator) -> None:
 
 
 @compiled
-def _put(rows: Floats, scale: np.float32, out: Shorts) -> npt.NDArray[np.int64]:
+def _put(rows: Floats, scale: np.float32, out: Shorts) -> Ints:
     """Write levels; 0 where data are missing. Return how many of each row are missing."""
     missing = np.zeros(rows.shape[0], np.int64)
     for number in range(rows.shape[0]):

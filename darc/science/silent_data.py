@@ -8,13 +8,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from darc.science.arrays import Floats, Ints, Mask, Moments
 from darc.science.compiled import compiled
-from darc.science.moments import Columns, Moments
-
-Floats = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 #: Minimum run of samples in which all channels have the same value that is flagged.
 _FLAT = 8
@@ -24,7 +20,7 @@ _STUCK = 64
 _BY_CHANCE = 1e-3
 
 
-def silent_moments(data: Moments, columns: Columns) -> Mask:
+def silent_moments(data: Moments, columns: Ints) -> Mask:
     """Flag runs of samples in which all channels have the same value, such as lost data.
 
     In data of few bits, all channels may be the same by chance: runs must be longer then.
@@ -55,7 +51,7 @@ def silent_moments(data: Moments, columns: Columns) -> Mask:
 
 
 @compiled
-def _same_moments(data: Moments, columns: Columns) -> Mask:
+def _same_moments(data: Moments, columns: Ints) -> Mask:
     """Flag samples in which all channels have the same value."""
     found = np.zeros(data.shape[0], np.bool_)
     if columns.size < 2:

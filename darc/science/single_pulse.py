@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.config.records import Struct
+from darc.science.arrays import Doubles, Ints, Shorts
 from darc.science.boxcar_search import boxcar_steps, find_strongest, local_noise
 from darc.science.dedispersion import Band
 from darc.science.dedispersion_tree import SubbandSums, Tree
@@ -26,10 +27,6 @@ from darc.science.isolated import find_outliers, take_isolated
 from darc.science.pulse_measurement import Pulse, PulseNoise, SearchedChannels
 from darc.science.reused_memory import ReusedMemory
 from darc.science.search_levels import LEVELS
-
-Shorts = npt.NDArray[np.int16]
-Doubles = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 #: Maximum number of trials: more would take days.
 MAX_TRIALS = 100_000

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.config.file_kinds import BYTE_ORDER_MARK
 from darc.config.typed import shown
+from darc.science.arrays import Ints
 
 #: TAB of each SB and subband, the lowest frequency first; shape (n_sbs, n_subbands).
-SynthesisedBeams = npt.NDArray[np.int64]
+SynthesisedBeams = Ints
 
 
 #: int() also accepts signs, underscores, digits of other scripts, and thousands of digits.
@@ -76,7 +76,7 @@ def parse_synthesised_beams(
     return np.array(rows, dtype=np.int64)
 
 
-def runs(tabs: npt.NDArray[np.int64], n_channels: int) -> list[tuple[int, int, int]]:
+def runs(tabs: Ints, n_channels: int) -> list[tuple[int, int, int]]:
     """Return the ranges of channels that an SB takes from one TAB each.
 
     :param tabs: TAB of each subband, the lowest frequency first, shape (n_subbands,)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-import numpy.typing as npt
-
 from darc.model.candidate import Records
+from darc.science.arrays import Mask
 
 
 def passing(
@@ -18,7 +16,7 @@ def passing(
     snr_min: float = 0.0,
     width_max: float = math.inf,
     count_max: float = math.inf,
-) -> npt.NDArray[np.bool_]:
+) -> Mask:
     """Return a mask of the clusters that pass all thresholds; every limit is inclusive.
 
     :param clusters: CLUSTER records, shape (n,)
