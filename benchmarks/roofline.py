@@ -32,7 +32,6 @@ from simulator.filterbank_data import filterbank_paths
 LARGE, SMALL = 2**28, 16 * 13_000 * 4
 WHERE = {"memory": LARGE, "cache": SMALL}
 CHANNELS, EXTRACTION = "darc.science.cleaned_channels", "darc.science.extraction"
-ISOLATED = "darc.science.isolated"
 #: By step: module and function; where its bytes are; whether it changes its first array in place.
 STEPS = {
     "largest value a sample can have": (CHANNELS, "never_outlying", "memory", False),
@@ -40,11 +39,11 @@ STEPS = {
     "mean over the band": (CHANNELS, "mean_series", "memory", False),
     "jumps of the level": (CHANNELS, "find_jumps", "memory", False),
     "drifts": (CHANNELS, "without_drift", "memory", False),
-    "noise along the pulse's track": (CHANNELS, "Track", "memory", False),
-    "impulses": (ISOLATED, "find_impulses", "memory", False),
+    "noise along the pulse's track": (CHANNELS, "channel_noise", "memory", False),
+    "impulses": (CHANNELS, "find_impulses", "memory", False),
     "rows of channels": (CHANNELS, "channel_rows", "memory", False),
     "mending": (CHANNELS, "mend", "cache", True),
-    "outliers compared and replaced": (ISOLATED, "replace_isolated", "cache", True),
+    "outliers compared and replaced": (CHANNELS, "replace_isolated", "cache", True),
     "even noise": (CHANNELS, "even_out_noise", "cache", True),
     "noise of channels": (EXTRACTION, "noise_variances", "cache", False),
     "medians of channels": (EXTRACTION, "medians", "cache", False),

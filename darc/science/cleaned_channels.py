@@ -10,7 +10,12 @@ from darc.science.arrays import Floats, Ints, Mask, Moments
 from darc.science.baseline import LevelWindow, find_jumps
 from darc.science.drift import without_drift
 from darc.science.extraction_plan import ExtractionPlan, ExtractionSettings
-from darc.science.isolated import Track, can_tell_impulses
+from darc.science.isolated import (
+    can_tell_impulses,
+    channel_noise,
+    find_impulses,
+    replace_isolated,
+)
 from darc.science.mending import even_out_noise, mend
 from darc.science.moments import channel_rows, mean_series, mean_spectrum, never_outlying
 from darc.science.rfi_cleaning import (
@@ -24,6 +29,8 @@ from darc.science.silent_data import silent_moments
 
 #: Channels in a group: 16 of 12,750 samples are 0.8 MB.
 _AT_A_TIME = 16
+#: Approximate number of samples for the noise in the comparison of channels.
+_FOR_NOISE = 1024
 
 
 class CleanedChannels:
@@ -61,11 +68,14 @@ class CleanedChannels:
             self._highest = float(np.max(data, initial=0, where=np.isfinite(data)))
         else:
             self._highest = float(data.max())
-        self._track = self._find_track(plan) if settings.clean_type == "isolated" else None
+        self._shifts = plan.band.shifts([plan.dm], plan.tsamp)[0, self._channels]
+        self._length = plan.ntime * plan.bin_samples
+        if settings.clean_type == "isolated":
+            self._prepare_comparison(plan)
         window = LevelWindow.beside(plan.bin_samples)
         self._cuts, jumps = find_jumps(self._series(), window, self._data, self._columns)
         self._unusable = self._silent | jumps
-        self._places = self._pulse_begins(plan)
+        self._places = plan.arrival - plan.start + self._shifts
 
     def _times_without(self) -> Mask | None:
         settings = self._settings
@@ -88,27 +98,20 @@ class CleanedChannels:
         """Mean of the band; NaN where no data were recorded."""
         return np.where(self._silent, np.nan, self._means).astype(np.float32)
 
-    def _pulse_begins(self, plan: ExtractionPlan) -> Ints:
-        """First sample of the pulse in each channel."""
-        shifts = plan.band.shifts([plan.dm], plan.tsamp)[0, self._channels]
-        return np.asarray(plan.arrival - plan.start + shifts)
-
-    def _find_track(self, plan: ExtractionPlan) -> Track:
-        """Prepare the comparison of channels along the pulse's track; subtract drifts."""
-        width, settings, columns = plan.bin_samples, self._settings, self._columns
-        shifts = plan.band.shifts([plan.dm], plan.tsamp)[0, self._channels]
-        begins = plan.arrival - plan.start + shifts - 2 * width
+    def _prepare_comparison(self, plan: ExtractionPlan) -> None:
+        """Subtract drifts, measure the noise along the pulse's track, and flag impulses."""
+        width, columns = plan.bin_samples, self._columns
+        begins = plan.arrival - plan.start + self._shifts - 2 * width
         flat = without_drift(self._series(), self._data, columns, self._silent, begins, 8 * width)
         if flat is not self._data:
             self._data = _closed(flat)
             self._means = mean_series(self._data, columns)
-        threshold, n_iter = settings.threshold_time, settings.n_iter_time
-        length, reach = plan.ntime * width, self._never_outlying
-        track = Track(self._data, columns, shifts, length, threshold, n_iter, reach)
+        stride = max(1, len(self._data) // _FOR_NOISE)
+        threshold = self._settings.threshold_time
+        self._noise = channel_noise(self._data, columns, threshold, stride, self._never_outlying)
         delays = plan.band.delays([plan.dm])[0, self._channels]
         if can_tell_impulses(delays, width * plan.tsamp + plan.band.smearing(plan.dm)):
-            self._silent |= track.impulses(self._series())
-        return track
+            self._silent |= find_impulses(self._data, columns, self._noise, self._series())
 
     def rows(self) -> Iterator[tuple[Ints, Floats]]:
         """Yield groups of channels: their numbers, and their cleaned samples, shape (n, count)."""
@@ -126,8 +129,19 @@ class CleanedChannels:
                 replace_times(rows, self._times)
             if settings.clean_type == "perchannel":
                 replace_outliers(rows, settings.threshold_time, settings.n_iter_time)
-            elif self._track is not None:
-                self._track.clean(rows, numbers)
+            elif settings.clean_type == "isolated":
+                replace_isolated(
+                    rows,
+                    numbers,
+                    self._data,
+                    self._columns,
+                    self._noise,
+                    self._shifts,
+                    self._length,
+                    settings.threshold_time,
+                    settings.n_iter_time,
+                    reach,
+                )
             even_out_noise(rows, self._cuts, self._places[numbers], reach)
             yield self._channels[numbers], rows
 

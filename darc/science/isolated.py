@@ -13,7 +13,6 @@ docs/accuracy.md compares this with other methods.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -32,8 +31,6 @@ _LEAST_LIFTED = 1.5
 #: Fraction of channels by which those raised at the same time may exceed those on the track: more
 #: indicates no dispersion.
 _AT_ONCE = 1 / 4
-#: Approximate number of samples for the noise in the comparison of channels.
-_FOR_NOISE = 1024
 #: An impulse raises this fraction of the band by this many standard deviations at once.
 _IMPULSE, _PART_LIFTED = 2.0, 0.5
 #: Maximum fraction of the band that a pulse covers at once, for impulses to be distinguished.
@@ -125,61 +122,6 @@ def agreeing_level(
         return np.nan
     level = np.median(found[:count])
     return level if np.isfinite(level) else 0.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Track:
-    """Track of a pulse in the data.
-
-    :param data: shape (n_samples, n_columns)
-    :param columns: columns of the channels, in order of frequency, shape (n,)
-    :param shifts: shifts of the channels, samples, shape (n,)
-    :param n_out: length of the track in each channel, samples
-    :param threshold: of outliers, standard deviations
-    :param n_iter: maximum number of iterations of mean and deviation, without earlier outliers
-    :param reach: see :func:`darc.science.moments.never_outlying`
-    """
-
-    data: Moments
-    columns: Ints
-    shifts: Ints
-    n_out: int
-    threshold: float
-    n_iter: int
-    reach: float
-    _noise: Doubles = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        stride = max(1, len(self.data) // _FOR_NOISE)
-        noise = channel_noise(self.data, self.columns, self.threshold, stride, self.reach)
-        object.__setattr__(self, "_noise", noise)
-
-    def impulses(self, series: Floats) -> Mask:
-        """Flag samples in which half of the band is raised at once; see :func:`find_impulses`.
-
-        :param series: mean of the band, shape (n_samples,)
-        :return: shape (n_samples,)
-        """
-        return find_impulses(self.data, self.columns, self._noise, series)
-
-    def clean(self, rows: Floats, channels: Ints) -> None:
-        """Replace outliers that are not part of a pulse, in place.
-
-        :param rows: finite, shape (m, n_samples)
-        :param channels: indices of their channels in `columns`, shape (m,)
-        """
-        replace_isolated(
-            rows,
-            channels,
-            self.data,
-            self.columns,
-            self._noise,
-            self.shifts,
-            self.n_out,
-            self.threshold,
-            self.n_iter,
-            self.reach,
-        )
 
 
 @compiled

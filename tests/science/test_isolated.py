@@ -19,11 +19,12 @@ from darc.science.drift import without_drift
 from darc.science.extraction import extract, prepare
 from darc.science.extraction_plan import plan_extraction
 from darc.science.isolated import (
-    Track,
     can_tell_impulses,
+    channel_noise,
     find_outliers,
     forget_impulses,
     outlier_thresholds,
+    replace_isolated,
     sharp_edge,
 )
 from darc.science.search_levels import LEVELS
@@ -49,10 +50,11 @@ def with_pulse(rows: np.ndarray, height: np.ndarray, width: int) -> np.ndarray:
 
 def cleaned(rows: np.ndarray) -> np.ndarray:
     data = 10 * rows.T + 100
-    # The track begins a little before the pulse.
-    track = Track(data, CHANNELS, SHIFTS + AT - 320, N_OUT, 3.25, 3, 0.0)
     found = np.ascontiguousarray(data.T)
-    track.clean(found, CHANNELS)
+    noises = channel_noise(data, CHANNELS, 3.25, LENGTH // 1024, 0.0)
+    # The track begins a little before the pulse.
+    track = SHIFTS + AT - 320, N_OUT
+    replace_isolated(found, CHANNELS, data, CHANNELS, noises, *track, 3.25, 3, 0.0)
     return (found - 100) / 10
 
 
