@@ -35,14 +35,9 @@ def plan(
         return [], []
     place = TaskLocation(
         observation=observation,
+        instrument=config.instrument,
         results=observation.directory_in(settings.result_dir),
         output=Path(observation.output_dir) / settings.output_subdir,
-        position=config.instrument.position,
-        telescope=config.instrument.observatory,
-        data_directory=config.instrument.data_directory,
-        data_files=config.instrument.data_files,
-        data_by_header=config.instrument.data_start == "header",
-        data_tsamp=config.instrument.data_tsamp,
     )
     tasks: list[OfflineTask] = []
     problems: list[str] = []
@@ -72,7 +67,7 @@ def _fold(
     known = parse_pulsars(path.read_text(encoding="utf-8"), str(path))
     if name not in known:
         raise TableError(f"{path}: {name} is not in it: not folded")
-    return [FoldTask(place, name, known[name], settings)]
+    return [FoldTask(place, settings, name, known[name])]
 
 
 def _drift(
@@ -86,19 +81,18 @@ def _drift(
     known = parse_calibrators(path.read_text(encoding="utf-8"), str(path))
     if drift.calibrator not in known:
         raise TableError(f"{path}: {drift.calibrator} is not in it: not measured")
-    beams = (drift.first, drift.last)
-    return [DriftTask(place, drift.calibrator, known[drift.calibrator], beams, settings)]
+    return [DriftTask(place, settings, drift, known[drift.calibrator])]
 
 
 def _repeaters(
     place: TaskLocation, settings: OfflineProcessingSettings, sources: SourceList, config: Config
 ) -> list[OfflineTask]:
     """Search for known repeaters near this beam; the task itself checks their position."""
-    observation, instrument = place.observation, config.instrument
+    observation = place.observation
     pointing = observation.pointing(place.beam)
     if pointing is None or not observation.amber_instances:
         return []
-    radius = instrument.beam_semimajor / 60
+    radius = place.instrument.beam_semimajor / 60
     # The task converts hour angles to right ascensions. Apparent declinations differ by a degree at
     # most, over centuries.
     tasks: list[OfflineTask] = []
@@ -114,9 +108,8 @@ def _repeaters(
         tasks.append(
             RepeaterTask(
                 place=place,
-                source=source,
-                instrument=instrument,
                 settings=settings,
+                source=source,
                 processing=config.of(ProcessorSettings),
                 boxes=_boxes(observation, config),
             )

@@ -11,13 +11,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darc.config.instrument import DATA_FILES, Instrument
+from darc.config.instrument import Instrument
 from darc.config.records import Struct
 from darc.config.settings import OfflineProcessingSettings, ProcessorSettings
 from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation
 from darc.model.offline_tables import Calibrator, Ephemeris
 from darc.model.sources import Source
+from darc.offline.drift_scan_names import DriftName
 
 if TYPE_CHECKING:
     from darc.candidates.cluster_boxes import ClusterBoxes
@@ -34,22 +35,13 @@ _SHORT = 0.95
 class TaskLocation(Struct, frozen=True):
     """Observation, and the location of its results.
 
-    :param position: position of the telescope, ITRF, m
-    :param telescope: name; empty: unknown
-    :param data_directory: see :class:`darc.config.instrument.Instrument`, as for data_files
-    :param data_by_header: files begin when their headers say (`data_start`)
-    :param data_tsamp: sampling time of the files, s; None: that of the observation
+    :param instrument: as at the observation's start
     """
 
     observation: Observation
+    instrument: Instrument
     results: Path
     output: Path
-    position: tuple[float, float, float]
-    telescope: str = ""
-    data_directory: str = "filterbank"
-    data_files: tuple[str, ...] = DATA_FILES
-    data_by_header: bool = True
-    data_tsamp: float | None = None
 
     @property
     def beam(self) -> int:
@@ -59,26 +51,21 @@ class TaskLocation(Struct, frozen=True):
 
     def reference(self) -> ArrivalReference:
         """Reference of times and widths."""
-        return self.observation.arrival_reference(self.telescope)
-
-    @property
-    def directory(self) -> Path:
-        """Directory of the data files."""
-        return Path(self.observation.output_dir) / self.data_directory
+        return self.observation.arrival_reference(self.instrument.observatory)
 
     def files(self) -> BeamFiles:
         """Return where the beam's data are."""
         from darc.candidates.file_clock import DataTimes  # noqa: PLC0415 - numpy
         from darc.candidates.pool_jobs import BeamFiles  # noqa: PLC0415
 
-        observation = self.observation
+        observation, instrument = self.observation, self.instrument
         span = observation.start, observation.end
         return BeamFiles(
-            self.directory,
+            Path(observation.output_dir) / instrument.data_directory,
             self.beam,
             observation.ntabs,
-            patterns=self.data_files,
-            times=DataTimes(self.data_by_header, self.data_tsamp, span),
+            patterns=instrument.data_files,
+            times=DataTimes(instrument.data_start == "header", instrument.data_tsamp, span),
         )
 
     def quiet_sources(self, n_tabs: int | None = None) -> list[DataSource]:
@@ -108,7 +95,7 @@ class TaskLocation(Struct, frozen=True):
             return None
         from darc.science import sky  # noqa: PLC0415 - numpy
 
-        return sky.icrs_of(pointing, observation.hour_angle_at, self.position)
+        return sky.icrs_of(pointing, observation.hour_angle_at, self.instrument.position)
 
 
 class TaskOutcome(Struct, frozen=True):
@@ -126,6 +113,7 @@ class OfflineTask(Struct, frozen=True):
     """Offline task, for a pool (:class:`darc.candidates.pool.Task`)."""
 
     place: TaskLocation
+    settings: OfflineProcessingSettings
 
     @property
     def key(self) -> str:
@@ -161,7 +149,6 @@ class FoldTask(OfflineTask, Struct, frozen=True):
 
     pulsar: str
     ephemeris: Ephemeris
-    settings: OfflineProcessingSettings
 
     @property
     def key(self) -> str:
@@ -175,7 +162,7 @@ class FoldTask(OfflineTask, Struct, frozen=True):
         if not written:
             from darc.offline.fold_report import write_report  # noqa: PLC0415 - matplotlib
 
-            written = write_report(self._folded(path), base, self.place.telescope)
+            written = write_report(self._folded(path), base, self.place.instrument.observatory)
         log.info("%s: %s", self.key, ", ".join(file.name for file in written))
         return problems + failed
 
@@ -187,7 +174,7 @@ class FoldTask(OfflineTask, Struct, frozen=True):
             name=self.pulsar,
             ephemeris=self.ephemeris,
             start=self.place.observation.start,
-            position=self.place.position,
+            position=self.place.instrument.position,
             n_bins=self.settings.fold_bins,
         )
 
@@ -218,7 +205,7 @@ class FoldTask(OfflineTask, Struct, frozen=True):
                 file.header,
                 observation.start,
                 observation.duration,
-                self.place.position,
+                self.place.instrument.position,
             )
         frequency = model.frequency(0.0)
         found = run_prepfold(
@@ -242,18 +229,15 @@ class FoldTask(OfflineTask, Struct, frozen=True):
 class DriftTask(OfflineTask, Struct, frozen=True):
     """Measurement of a drift scan, in all TABs."""
 
-    calibrator: str
-    table_entry: Calibrator
-    beams: tuple[int, int]
-    settings: OfflineProcessingSettings
+    drift: DriftName
+    calibrator: Calibrator
 
     @property
     def key(self) -> str:
-        return f"drift {self.calibrator}"
+        return f"drift {self.drift.calibrator}"
 
     def work(self) -> list[str]:
         from darc.offline.drift_scan_file import measure_beam, write_drift  # noqa: PLC0415
-        from darc.offline.drift_scan_names import DriftName  # noqa: PLC0415
 
         paths = self.place.quiet_sources()
         start = self.place.observation.start
@@ -263,17 +247,16 @@ class DriftTask(OfflineTask, Struct, frozen=True):
                 problems += _check_length(path, self.place.observation.duration)
                 measured.append(
                     measure_beam(
-                        path, tab, self.table_entry, start=start, time_bin=self.settings.drift_bin
+                        path, tab, self.calibrator, start=start, time_bin=self.settings.drift_bin
                     )
                 )
             except (OSError, ValueError) as error:
                 problems.append(str(error))
         if not measured:
             raise ValueError("\n".join(problems))
-        name = DriftName(self.calibrator, *self.beams)
-        base = self.place.base(f"{self.calibrator}_drift")
+        base = self.place.base(f"{self.drift.calibrator}_drift")
         written = write_drift(
-            base, name, self.table_entry, measured, self.place.beam, self.place.reference()
+            base, self.drift, self.calibrator, measured, self.place.beam, self.place.reference()
         )
         log.info("%s: %s", self.key, ", ".join(file.name for file in written))
         return problems
@@ -283,12 +266,9 @@ class RepeaterTask(OfflineTask, Struct, frozen=True):
     """Search for bursts of a known repeater.
 
     :param source: possibly in the beam
-    :param instrument: as at the observation's start
     """
 
     source: Source
-    instrument: Instrument
-    settings: OfflineProcessingSettings
     processing: ProcessorSettings
     boxes: ClusterBoxes
 
@@ -302,8 +282,9 @@ class RepeaterTask(OfflineTask, Struct, frozen=True):
         from darc.offline.file_stream import wait_until_quiet  # noqa: PLC0415
 
         place, observation = self.place, self.place.observation
+        instrument = place.instrument
         pointing = place.pointing()
-        radius = self.instrument.beam_semimajor / 60  # deg
+        radius = instrument.beam_semimajor / 60  # deg
         if pointing is None or not repeaters.is_in_field(self.source, pointing, radius):
             return []
         files = [Path(name) for name in observation.trigger_files()]
@@ -313,7 +294,7 @@ class RepeaterTask(OfflineTask, Struct, frozen=True):
             dm=self.source.dm,
             dm_range=self.settings.repeater_dm_range,
             snr_min=self.settings.repeater_snr_min,
-            batch_length=self.instrument.batch_length_samples * observation.tsamp,
+            batch_length=instrument.batch_length_samples * observation.tsamp,
             tsamp=observation.tsamp,
         )
         pulses = repeaters.clusters_near(
@@ -328,7 +309,7 @@ class RepeaterTask(OfflineTask, Struct, frozen=True):
         if not pulses:
             return problems
         searched_in_sbs = observation.searched_in_sbs
-        tabs = beam_table(observation, self.instrument) if searched_in_sbs else None
+        tabs = beam_table(observation, instrument) if searched_in_sbs else None
         place.quiet_sources()
         return problems + repeaters.plot_clusters(
             observation.task_id,
