@@ -13,10 +13,9 @@ from darc.candidates.file_clock import FileClock, file_clock
 from darc.candidates.pool_jobs import BeamFiles
 from darc.config.settings import FETCH, ProcessorExtractor
 from darc.data_files.data_file_error import DataFileError, IncompleteFileError
-from darc.data_files.data_layout import DataLayout
 from darc.data_files.data_source import DataSource, paths_of, those_begun
 from darc.data_files.filterbank_header import FilterbankHeader
-from darc.data_files.read_layout import count_samples, read_layout
+from darc.data_files.read_layout import DataLayout, count_samples, read_layout
 from darc.data_files.sequence_places import FilePart, places_of
 from darc.model.arrival import ArrivalReference
 from darc.model.processing_outcome import Detection

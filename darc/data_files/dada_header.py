@@ -40,7 +40,6 @@ class DadaLayout(Struct, frozen=True):
     :param used: polarisations to add, from 0
     """
 
-    path: Path
     header: TranslatedHeader
     begin: int
     is_by_channel: bool
@@ -115,10 +114,10 @@ def read_dada(descriptor: int, path: Path) -> DadaLayout:
                 f"{path}: HDR_SIZE: {size}, but {key} stands behind it, at byte {behind.start()};"
                 " it is the size of the whole header"
             )
-    return _layout(_Keys(data[:size], path), path, size)
+    return _layout(_Keys(data[:size], path), size)
 
 
-def _layout(keys: _Keys, path: Path, size: int) -> DadaLayout:
+def _layout(keys: _Keys, size: int) -> DadaLayout:
     n_dim = keys.whole("NDIM", 1, 4, 1)
     if n_dim != 1:
         raise keys.error(
@@ -173,7 +172,7 @@ def _layout(keys: _Keys, path: Path, size: int) -> DadaLayout:
     used = _STATES.get(state, (0, 1) if n_pols == 2 else (0,))
     if max(used) >= n_pols:
         raise keys.error(f"STATE: {state} with NPOL {n_pols}")
-    return DadaLayout(path, header, size, _is_by_channel(keys, n_pols), used)
+    return DadaLayout(header, size, _is_by_channel(keys, n_pols), used)
 
 
 def _is_by_channel(keys: _Keys, n_pols: int) -> bool:

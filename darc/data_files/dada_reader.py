@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -31,14 +32,12 @@ class Dada(HeaderAndSamples):
         :raises DataFileError: a value is missing or not allowed, or the samples are not powers
         """
         self.path = path
-        self._file = path.open("rb", buffering=0)
-        try:
+        with ExitStack() as opened:
+            self._file = opened.enter_context(path.open("rb", buffering=0))
             self._layout = read_dada(self._file.fileno(), path)
-        except BaseException:
-            self._file.close()
-            raise
-        self.header, self._begin = self._layout.header, self._layout.begin
-        self.choose_ifs(ifs, self._layout.used)
+            self.header, self._begin = self._layout.header, self._layout.begin
+            self.choose_ifs(ifs, self._layout.used)
+            opened.pop_all()
 
     def read_channels(self, start: int, count: int, channels: tuple[int, int]) -> Samples:
         """Read samples; see `DataFile.read_channels`."""

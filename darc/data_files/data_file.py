@@ -153,13 +153,12 @@ class DataFile(ClosedOnExit):
         return np.ones(self.header.nchans)
 
     def choose_ifs(self, ifs: tuple[int, ...] | None, default: tuple[int, ...]) -> None:
-        """Set the IFs to add, of an open file; it is closed if it does not have them.
+        """Set the IFs to add.
 
         :param ifs: as asked for, from 0; None: the default
         :raises DataFileError: there is no such IF
         """
         if ifs and max(ifs) >= self.header.nifs:
-            self.close()
             raise self.error(f"no IF {max(ifs) + 1}; there are {self.header.nifs}")
         self.ifs = ifs or default
 

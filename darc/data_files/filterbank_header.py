@@ -147,11 +147,15 @@ class FilterbankHeader(Struct, frozen=True, kw_only=True):
 
 
 class ParsedHeader(NamedTuple):
-    """A header, its size in bytes, and skipped keys."""
+    """A header, its size in bytes, and skipped keys; samples follow."""
 
     header: FilterbankHeader
     size: int
     unknown: tuple[str, ...]
+
+    def n_samples(self, descriptor: int, size: int) -> int:
+        """Return the number of whole time samples; see `DataLayout`."""
+        return max(0, size - self.size) // self.header.bytes_per_sample
 
 
 _INT, _DOUBLE, _CHAR = struct.Struct("<i"), struct.Struct("<d"), struct.Struct("<b")

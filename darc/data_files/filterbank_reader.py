@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -41,22 +42,18 @@ class Filterbank(HeaderAndSamples):
         :raises FilterbankError: not a filterbank
         """
         self.path = path
-        self._file = path.open("rb", buffering=0)
-        try:
+        with ExitStack() as opened:
+            self._file = opened.enter_context(path.open("rb", buffering=0))
             parsed = parse_header(read_at(self._file.fileno(), MAX_HEADER, 0), str(path))
-        except BaseException:
-            self._file.close()
-            raise
-        self.header = parsed.header
-        if self.header.is_series and not series:
-            self.close()
-            raise FilterbankError(
-                f"{path}: a time series: a single channel cannot be dedispersed. It can be folded"
-                " (python -m darc.offline.fold); for all else, use the filterbank that it was made"
-                " of"
-            )
-        self._begin = parsed.size
-        self.choose_ifs(ifs, (0, 1) if self.header.nifs == 2 else (0,))
+            self.header, self._begin = parsed.header, parsed.size
+            if self.header.is_series and not series:
+                raise self.error(
+                    "a time series: a single channel cannot be dedispersed. It can be folded"
+                    " (python -m darc.offline.fold); for all else, use the filterbank that it was"
+                    " made of"
+                )
+            self.choose_ifs(ifs, (0, 1) if self.header.nifs == 2 else (0,))
+            opened.pop_all()
 
     def read_channels(self, start: int, count: int, channels: tuple[int, int]) -> Samples:
         """Read samples; see `DataFile.read_channels`.

@@ -7,7 +7,6 @@ against the size of the file; nothing outside is looked at.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable
@@ -68,30 +67,30 @@ class FitsUnit(Struct, frozen=True):
         :param default: if it is missing; None: it must be there
         :raises DataFileError: it is missing, not whole, or outside the range
         """
-        value = self.get(key)
-        if value is None and default is not None:
-            return default
         allowed = f"allowed: a whole number from {low} to {high}"
-        if value is None:
-            raise self.error(f"{key}: missing; {allowed}")
-        if isinstance(value, str | bool) or not math.isfinite(value) or value != int(value):
-            raise self.error(f"{key}: {shown(value)} is not allowed; {allowed}")
-        if not low <= value <= high:
+        value = self._within(key, low, high, default, allowed)
+        if value != int(value):
             raise self.error(f"{key}: {shown(value)} is not allowed; {allowed}")
         return int(value)
 
     def number(self, key: str, low: float, high: float, default: float | None = None) -> float:
         """Return a number; as `whole`."""
+        return float(
+            self._within(key, low, high, default, f"allowed: a number from {low:g} to {high:g}")
+        )
+
+    def _within(
+        self, key: str, low: float, high: float, default: float | None, allowed: str
+    ) -> float:
         value = self.get(key)
         if value is None and default is not None:
             return default
-        allowed = f"allowed: a number from {low:g} to {high:g}"
         if value is None:
             raise self.error(f"{key}: missing; {allowed}")
         # Written so that NaN fails.
         if isinstance(value, str | bool) or not low <= value <= high:
             raise self.error(f"{key}: {shown(value)} is not allowed; {allowed}")
-        return float(value)
+        return value
 
     @property
     def data_size(self) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,8 @@ class Psrfits(DataFile):
         :raises DataFileError: it is not search-mode PSRFITS, or contradicts itself
         """
         self.path = path
-        self._file = path.open("rb", buffering=0)
-        try:
+        with ExitStack() as opened:
+            self._file = opened.enter_context(path.open("rb", buffering=0))
             self._layout = read_psrfits(self._descriptor, path)
             self._by_row = PsrfitsRows(self._descriptor, self._layout)
             self.header = self._layout.header
@@ -71,9 +71,7 @@ class Psrfits(DataFile):
             self._gains = FirstGains(self._by_row, self.ifs)
             self._lowest = table.shift - (1 << (table.n_bits - 1) if table.signed else 0)
             self._is_plain = table.null is None and self._by_row.are_plain(self._n_rows())
-        except BaseException:
-            self._file.close()
-            raise
+            opened.pop_all()
 
     def close(self) -> None:
         """Close the file; arrays read from it stay valid."""

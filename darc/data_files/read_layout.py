@@ -1,22 +1,29 @@
-"""Layout of a data file of any format, without what reading samples needs: see `DataLayout`."""
+"""How much a data file holds now, without reading samples, for services that wait for them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
-from darc.config.records import Struct
-from darc.data_files.data_layout import DataLayout
 from darc.data_files.file_format import BEGINNING, FileFormat, format_of
 from darc.data_files.filterbank_header import MAX_HEADER, FilterbankHeader, parse_header
 from darc.runtime.untrusted_files import open_regular
 
 
-class _FilterbankLayout(Struct, frozen=True):
-    header: FilterbankHeader
-    begin: int
+class DataLayout(Protocol):
+    """Where the samples of a file are, by its header."""
+
+    @property
+    def header(self) -> FilterbankHeader:
+        """Header, in SIGPROC's terms."""
 
     def n_samples(self, descriptor: int, size: int) -> int:
-        return max(0, size - self.begin) // self.header.bytes_per_sample
+        """Return the number of whole time samples.
+
+        :param descriptor: of the open file, which may have to be looked at
+        :param size: of the file, bytes
+        :raises OSError: it cannot be read
+        """
 
 
 def read_layout(path: Path) -> DataLayout:
@@ -37,8 +44,7 @@ def read_layout(path: Path) -> DataLayout:
 
             return read_dada(file.fileno(), path)
         file.seek(0)
-        parsed = parse_header(file.read(MAX_HEADER), str(path))
-    return _FilterbankLayout(parsed.header, parsed.size)
+        return parse_header(file.read(MAX_HEADER), str(path))
 
 
 def count_samples(layout: DataLayout, path: Path, size: int) -> int:
