@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from darc.config.records import Struct, field
+from darc.config.records import Struct
 from darc.config.typed import shown
 from darc.data_files.data_file_error import IncompleteFileError
 from darc.data_files.fits_header import (
@@ -30,8 +30,7 @@ from darc.data_files.translated_header import (
     packed_angle,
     telescope_id,
 )
-
-_MJD_OF_UNIX, _DAY = 40587, 86400  # s
+from darc.model.arrival import unix_of
 
 #: Frequencies must be evenly spaced within this fraction of a channel, and the precision of their
 #: type.
@@ -60,7 +59,7 @@ class PsrfitsLayout(Struct, frozen=True):
     begin: int
     frequencies: npt.NDArray[np.float64]
     naxis2: int
-    written: WrittenRows = field(default_factory=WrittenRows)
+    written: WrittenRows
 
     def n_rows(self, descriptor: int, size: int) -> int:
         """Return the number of whole rows; see `n_samples`."""
@@ -235,7 +234,7 @@ def _start(first: FitsUnit) -> float | None:
     day = first.whole("STT_IMJD", 0, 1_000_000)
     second = first.number("STT_SMJD", 0, 86_401, 0.0)
     part = first.number("STT_OFFS", -1.0, 86_401, 0.0)
-    return (day - _MJD_OF_UNIX) * _DAY + second + part if day else None
+    return unix_of(day) + second + part if day else None
 
 
 def _band(

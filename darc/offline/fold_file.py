@@ -14,10 +14,11 @@ from darc.data_files.data_file import DataFile
 from darc.data_files.data_source import DataSource
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.open_data_file import open_data_file
+from darc.model.arrival import mjd_of
 from darc.model.offline_tables import Ephemeris
 from darc.offline.file_stream import blocks, n_samples
 from darc.offline.off_period import at_period
-from darc.offline.searching import find_dm, find_period
+from darc.offline.searching import find_dm, find_period, turns_across
 from darc.science.arrays import Doubles
 from darc.science.dedispersion import Band
 from darc.science.folding import Folded, Folder, PhaseModel
@@ -50,8 +51,7 @@ _SAME_DM = 0.01
 _FIRST_LOOK = 600.0
 #: Maximum number of trials of that search; an incomplete search is reported.
 _MAX_TRIALS = 20_000
-_MJD_OF_UNIX = 40587.0
-_DAY = 86400.0
+_DAY = 86400.0  # s
 
 
 class FoldingError(ValueError):
@@ -261,7 +261,7 @@ def predicted_model(
     if start is None:
         raise FoldingError("the header does not say when this was observed (tstart)")
     if header.barycentric:
-        past = start / _DAY + _MJD_OF_UNIX - ephemeris.epoch
+        past = mjd_of(start) - ephemeris.epoch
         return PhaseModel.constant(taylor(ephemeris.spin, past * _DAY))
     return topocentric_model(
         start,
@@ -388,6 +388,6 @@ def _dm_trials(band: Band, model: PhaseModel, dm: float, n_bins: int) -> Doubles
 
 def _better_dm(folded: Folded, band: Band, model: PhaseModel, dm: float) -> tuple[float, Trials]:
     trials = _dm_trials(band, model, dm, folded.sums.shape[-1])
-    turns = float(np.ptp(band.delays([np.ptp(trials)])[0])) * model.frequency(0.0)
-    offset = best_dm_offset(folded, band.f_reference, model.frequency(0.0), trials - dm)
-    return offset, Trials(dm=turns)
+    frequency = model.frequency(0.0)
+    offset = best_dm_offset(folded, band.f_reference, frequency, trials - dm)
+    return offset, Trials(dm=turns_across(band, trials, frequency))

@@ -37,7 +37,7 @@ def find_period(
     found = search_period(rows, band, tsamp, dms, max_frequency=highest, limit=limit)
     if found is None:
         return None
-    return found, Trials(drift, dm=_turns_across(band, dms, found.frequency))
+    return found, Trials(drift, dm=turns_across(band, dms, found.frequency))
 
 
 def find_dm(file: DataFile, frequency: float, dm_max: float) -> tuple[Periodicity, Trials] | None:
@@ -50,10 +50,10 @@ def find_dm(file: DataFile, frequency: float, dm_max: float) -> tuple[Periodicit
     rows, band, tsamp = _searchable(file)
     dms = trial_dms(band, tsamp, dm_max)
     found = search_dm(rows, band, tsamp, dms, frequency)
-    return None if found is None else (found, Trials(dm=_turns_across(band, dms, frequency)))
+    return None if found is None else (found, Trials(dm=turns_across(band, dms, frequency)))
 
 
-def _turns_across(band: Band, dms: Doubles, frequency: float) -> float:
+def turns_across(band: Band, dms: Doubles, frequency: float) -> float:
     """Return the difference of the delay across the band between the first and last DM, turns."""
     return float(np.ptp(band.delays([np.ptp(dms)])[0])) * frequency
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from astropy_iers_data import IERS_A_FILE
 
-#: Modified Julian Date of 1970-01-01.
-_UNIX_EPOCH = 40587.0
+from darc.model.arrival import mjd_of
+
 _ARCSEC = math.radians(1 / 3600)
 # Columns of finals2000A.all, whose rows are one day each and have the same length.
 _MJD, _X, _Y, _UT1_UTC = slice(7, 15), slice(18, 27), slice(37, 46), slice(58, 68)
@@ -67,7 +67,7 @@ def earth_orientation(unix_time: float) -> EarthOrientation:
 
     :param unix_time: s
     """
-    day, part = divmod(unix_time / 86400 + _UNIX_EPOCH, 1.0)
+    day, part = divmod(mjd_of(unix_time), 1.0)
     before, after = _of_day(int(day)), _of_day(int(day) + 1)
     jump = round(after.ut1_utc - before.ut1_utc)  # of a leap second, at the end of the day
     ut1_utc = before.ut1_utc + part * (after.ut1_utc - jump - before.ut1_utc)

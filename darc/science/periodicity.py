@@ -32,8 +32,7 @@ Complexes = npt.NDArray[np.complex128]
 
 #: Maximum false-alarm probability of a detection, per file.
 FALSE_ALARM = 1e-3
-#: Maximum number of harmonics, and the numbers of harmonics that are summed.
-MAX_HARMONICS = 32
+#: Numbers of harmonics that are summed.
 _SUMS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 #: Number of wrong periods on each side of a harmonic, one turn apart over the whole length.
 _AROUND = 32
@@ -123,7 +122,7 @@ class Harmonics(Struct, frozen=True, eq=False):
         np.divide(np.abs(self.amplitudes) ** 2, self.levels, out=ratios, where=usable)
         many = np.maximum(self.measured, 1.0)
         evidence = np.cumsum(np.where(usable, many * np.log1p(ratios / many), 0.0))
-        sums = [number for number in _SUMS if number <= min(len(evidence), MAX_HARMONICS)]
+        sums = [number for number in _SUMS if number <= len(evidence)]
         chances = [
             log_erlang(float(evidence[number - 1]), number) + math.log(trials.count(number))
             for number in sums
