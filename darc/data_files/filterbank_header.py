@@ -219,21 +219,16 @@ def format_header(header: FilterbankHeader) -> bytes:
     given = {field.name: getattr(header, field.name) for field in fields(header)}
     given = {key: value for key, value in given.items() if value is not None}
     _checked(given, "a header")
-    given = {key: value for key, value in given.items() if _says_something(key, value)}
     parts = [header_string(START)]
     for key, value in given.items():
+        if value == "" or (key in _ONLY_WHERE_SET and not value):
+            continue
         layout = _KEYS[key]
         try:
             parts += [header_string(key), layout.pack(value) if layout else _text(value)]
         except (struct.error, UnicodeEncodeError, ValueError) as error:
             raise FilterbankError(f"{key}: {shown(value)} cannot be written: {error}") from error
     return b"".join([*parts, header_string(END)])
-
-
-def _says_something(key: str, value: Any) -> bool:
-    if key in _ONLY_WHERE_SET:
-        return bool(value)
-    return bool(value != "")
 
 
 def _text(text: str) -> bytes:
