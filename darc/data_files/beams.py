@@ -51,10 +51,6 @@ class CompoundBeam(ClosedOnExit):
                 _check_same(self._tabs[0], tab)
             self._opened = opened.pop_all()
 
-    def close(self) -> None:
-        """Close the files; arrays read from them stay valid."""
-        self._opened.close()
-
     @property
     def band(self) -> Band:
         """Channels in ascending frequency, whatever the files' order."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from contextlib import ExitStack
 from typing import Self
 
 
-class ClosedOnExit(ABC):
-    """Open file, or several, for use in a ``with``."""
+class ClosedOnExit:
+    """Open file, or several, for use in a ``with``; arrays read from them stay valid behind it."""
+
+    _opened: ExitStack  # closes them
 
     def __enter__(self) -> Self:
         return self
@@ -15,6 +17,6 @@ class ClosedOnExit(ABC):
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    @abstractmethod
     def close(self) -> None:
-        """Close it."""
+        """Close what is open."""
+        self._opened.close()

@@ -37,10 +37,9 @@ class Dada(HeaderAndSamples):
             self._layout = read_dada(self._file.fileno(), path)
             self.header, self._begin = self._layout.header, self._layout.begin
             self.choose_ifs(ifs, self._layout.used)
-            opened.pop_all()
+            self._opened = opened.pop_all()
 
     def read_channels(self, start: int, count: int, channels: tuple[int, int]) -> Samples:
-        """Read samples; see `DataFile.read_channels`."""
         header = self.header
         samples = np.zeros((count, channels[1] - channels[0]), self.dtype)
         at_once = max(1, _CHUNK // header.bytes_per_sample)

@@ -7,7 +7,7 @@ share, and returns samples in the file's order of channels.
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ _SUMS: dict[str, np.dtype[Any]] = {
 }
 
 
-class DataFile(ClosedOnExit):
+class DataFile(ClosedOnExit, ABC):
     """Open data of a beam, which may grow.
 
     :ivar path: the file, or the first of several

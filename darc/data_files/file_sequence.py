@@ -46,10 +46,6 @@ class FileSequence(DataFile):
             self._left_out = tuple(left_out)
             self._opened = opened.pop_all()
 
-    def close(self) -> None:
-        """Close the files; arrays read from them stay valid."""
-        self._opened.close()
-
     @property
     def source(self) -> DataSource:
         return source_of([file.path for file in self._files])
@@ -83,7 +79,6 @@ class FileSequence(DataFile):
         return found
 
     def gains(self, n_samples: int) -> npt.NDArray[np.float64]:
-        """Return the first scale of each channel in the sequence; see `DataFile.gains`."""
         found = np.zeros(self.header.nchans)
         for number, file in enumerate(self._files):
             inside = min(n_samples, self._end(number)) - self._places[number]
@@ -92,7 +87,6 @@ class FileSequence(DataFile):
         return found
 
     def refused(self) -> list[str]:
-        """Return why samples of each file cannot be used."""
         return [text for file in self._files for text in file.refused()]
 
     def read_usable(self, start: int, count: int) -> Samples:

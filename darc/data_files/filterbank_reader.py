@@ -53,7 +53,7 @@ class Filterbank(HeaderAndSamples):
                     " made of"
                 )
             self.choose_ifs(ifs, (0, 1) if self.header.nifs == 2 else (0,))
-            opened.pop_all()
+            self._opened = opened.pop_all()
 
     def read_channels(self, start: int, count: int, channels: tuple[int, int]) -> Samples:
         """Read samples; see `DataFile.read_channels`.
@@ -86,7 +86,6 @@ class Filterbank(HeaderAndSamples):
         return samples[:, skipped : skipped + end - first]
 
     def read_ahead(self, start: int, count: int) -> None:
-        """Ask the system to read samples; see `DataFile.read_ahead`."""
         size = self.header.bytes_per_sample
         begin, length = self._begin + start * size, count * size
         os.posix_fadvise(self._file.fileno(), begin, length, os.POSIX_FADV_WILLNEED)

@@ -9,6 +9,7 @@ and end the header for `your`, which also reads all samples wrong behind `nsampl
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,10 @@ class FilterbankWriter(ClosedOnExit):
         begin = format_header(for_others(header))
         self.path = path
         self.header = header
-        self._file = path.open("xb", buffering=0)
-        self._write(begin)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        with ExitStack() as opened:
+            self._file = opened.enter_context(path.open("xb", buffering=0))
+            self._write(begin)
+            self._opened = opened.pop_all()
 
     def append(self, samples: npt.ArrayLike) -> None:
         """Append samples.

@@ -18,10 +18,6 @@ class HeaderAndSamples(DataFile):
     _file: FileIO
     _begin: int  # byte of the first sample
 
-    def close(self) -> None:
-        """Close the file; arrays read from it stay valid."""
-        self._file.close()
-
     @property
     def dtype(self) -> np.dtype[Any]:
         return dtype_of_sum(self.header.dtype, len(self.ifs))

@@ -71,11 +71,7 @@ class Psrfits(DataFile):
             self._gains = FirstGains(self._by_row, self.ifs)
             self._lowest = table.shift - (1 << (table.n_bits - 1) if table.signed else 0)
             self._is_plain = table.null is None and self._by_row.are_plain(self._n_rows())
-            opened.pop_all()
-
-    def close(self) -> None:
-        """Close the file; arrays read from it stay valid."""
-        self._file.close()
+            self._opened = opened.pop_all()
 
     @property
     def _descriptor(self) -> int:
@@ -119,14 +115,12 @@ class Psrfits(DataFile):
         return [*found, *self._by_row.gaps(self._n_rows())]
 
     def read_channels(self, start: int, count: int, channels: tuple[int, int]) -> Samples:
-        """Read samples; see `DataFile.read_channels`."""
         samples = np.empty((count, channels[1] - channels[0]), self.dtype)
         for row, skipped, out in self._rows(start, samples):
             self._read_row(row, skipped, channels, out)
         return samples
 
     def read_usable(self, start: int, count: int) -> Samples:
-        """Read samples, with zeros for rows that cannot be used; see `DataFile`."""
         try:
             return self.read(start, count)
         except BadRowError:
@@ -137,11 +131,10 @@ class Psrfits(DataFile):
             return samples
 
     def refused(self) -> list[str]:
-        """Return why rows cannot be used; see `DataFile`."""
         return self._by_row.refused(self._n_rows())
 
     def gains(self, n_samples: int) -> npt.NDArray[np.float64]:
-        """Return the DAT_SCL of the first row in which a channel has a weight; see `DataFile`."""
+        """Return the DAT_SCL of the first row in which a channel has a weight."""
         return self._gains.until(-(-n_samples // self._layout.table.n_samples))
 
     def _rows(self, start: int, samples: Samples) -> Iterator[tuple[int, int, Samples]]:
