@@ -6,6 +6,7 @@ A file grows by rows: NAXIS2 may be written last, and rows may follow that it do
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Callable
 from pathlib import Path
 
@@ -185,14 +186,8 @@ def _first_unwritten(is_written: Callable[[int], bool], known: int, end: int) ->
     step = 1
     while low + step <= end and is_written(low + step - 1):
         low, step = low + step, 2 * step
-    high = min(end, low + step - 1)
-    while low < high:
-        middle = (low + high) // 2
-        if is_written(middle):
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    rest = range(low, min(end, low + step - 1))
+    return low + bisect_left(rest, True, key=lambda row: not is_written(row))
 
 
 def _header(

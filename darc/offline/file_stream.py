@@ -15,10 +15,6 @@ _LOOK_EVERY = 1.0  # s
 QUIET, QUIET_LIMIT = 5.0, 300.0
 
 
-class GrowingFileError(ValueError):
-    """A file still grows long after the observation's end."""
-
-
 def blocks(file: DataFile, begin: int, end: int) -> Iterator[tuple[int, Samples]]:
     """Yield blocks of a file: number of the first sample, and samples.
 
@@ -46,7 +42,7 @@ def n_samples(file: DataFile) -> int:
 def wait_until_quiet(paths: Iterable[Path]) -> None:
     """Wait until files have stopped growing; missing files are ignored.
 
-    :raises GrowingFileError: a file still grows at the time limit
+    :raises ValueError: a file still grows at the time limit
     """
     watched = tuple(paths)
     began = since = time.monotonic()
@@ -61,7 +57,7 @@ def wait_until_quiet(paths: Iterable[Path]) -> None:
         if (found := _sizes(watched)) != sizes:
             sizes, since = found, time.monotonic()
         if since - began > QUIET_LIMIT:
-            raise GrowingFileError(f"{watched[0]} and others still grow after {QUIET_LIMIT:.0f} s")
+            raise ValueError(f"{watched[0]} and others still grow after {QUIET_LIMIT:.0f} s")
 
 
 def _sizes(paths: tuple[Path, ...]) -> list[int]:

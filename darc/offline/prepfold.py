@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -122,21 +123,13 @@ def _run(command: list[str], work: Path, time_limit: float) -> None:
         except subprocess.TimeoutExpired:
             raise PrepfoldError(f"{command[0]} took more than {time_limit:.0f} s, ended") from None
         finally:
-            if process.poll() is None or _group_lives(process.pid):
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     if status != 0:
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
         said = output.read_text(encoding="utf-8", errors="replace").strip()[-_OUTPUT_SHOWN:]
         raise PrepfoldError(f"{command[0]} failed, {how}: {said}")
-
-
-def _group_lives(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def parse_bestprof(text: str, name: str) -> tuple[float, float, float, float, Peak, Doubles]:
