@@ -76,9 +76,6 @@ def write_prepfold_report(
 ) -> list[Path]:
     """Write plot and numbers of a pulsar that prepfold has folded, beside prepfold's own plot.
 
-    :param name: name of the pulsar
-    :param path: filterbank file
-    :param found: result of prepfold
     :param here: folded by DARC, whose significance holds for noise of any spectrum; prepfold's chi
         squared is for white noise. None: not available
     :param base: path without its suffix
@@ -139,23 +136,9 @@ def _figure(found: FoldedPulsar, recorded: str) -> Figure:
     text = figure.add_subplot(grid[0, 1])
     text.axis("off")
     text.text(0, 1, _text(found, recorded), va="top", family="monospace", fontsize=8.5)
-    sums, counts = folded.by_time
-    _image(
-        figure,
-        figure.add_subplot(grid[1, 0]),
-        _without_data(normalised(sums, counts), counts),
-        (0.0, found.length),
-        "Time (s)",
-    )
+    _image(figure, grid[1, 0], *folded.by_time, (0.0, found.length), "Time (s)")
     sums, counts = folded.sums.sum(axis=0), folded.counts.sum(axis=0)
-    by_frequency = _without_data(normalised(sums, counts), counts)
-    _image(
-        figure,
-        figure.add_subplot(grid[1, 1]),
-        by_frequency,
-        band_edges(folded.frequencies),
-        "Frequency (MHz)",
-    )
+    _image(figure, grid[1, 1], sums, counts, band_edges(folded.frequencies), "Frequency (MHz)")
     curve = figure.add_subplot(grid[2, :])
     curve.plot(found.dms, found.dm_snrs, color=INK)
     curve.axvline(found.dm, color=GREY, linestyle=":")
@@ -164,17 +147,17 @@ def _figure(found: FoldedPulsar, recorded: str) -> Figure:
     return figure
 
 
-def _without_data(rows: Any, counts: Any) -> Any:
-    """Set rows without data to NaN, which are plotted as such.
+def _image(
+    figure: Figure, place: Any, sums: Any, counts: Any, limits: tuple[float, float], label: str
+) -> None:
+    """Plot two rotations of profiles as an image, with a colour bar.
 
-    :param counts: number of samples, shape (n_rows, n_bins)
+    :param place: in the figure's grid
+    :param counts: number of samples, shape (n_rows, n_bins); rows without data are plotted as such
     """
-    empty = np.asarray(counts).reshape(len(rows), -1).sum(axis=1) == 0
-    return np.where(empty[:, np.newaxis], np.nan, rows)
-
-
-def _image(figure: Figure, axes: Any, rows: Any, limits: tuple[float, float], label: str) -> None:
-    """Plot two rotations as an image, with a colour bar."""
+    rows = normalised(sums, counts)
+    rows[counts.sum(axis=1) == 0] = np.nan
+    axes = figure.add_subplot(place)
     twice = np.tile(rows, (1, 2))
     known = rows[np.isfinite(rows)]
     low, high = np.percentile(known, (1, 99.7)) if known.size else (0.0, 1.0)

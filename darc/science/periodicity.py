@@ -21,11 +21,12 @@ harmonics; Lorimer & Kramer 2005, Handbook of Pulsar Astronomy, section 6.1.4).
 from __future__ import annotations
 
 import math
+import operator
 
 import numpy as np
 import numpy.typing as npt
 
-from darc.config.records import Struct
+from darc.config.records import Struct, astuple
 from darc.science.arrays import Doubles
 
 Complexes = npt.NDArray[np.complex128]
@@ -61,7 +62,7 @@ class Trials(Struct, frozen=True):
 
     def plus(self, other: Trials) -> Trials:
         """Return the combined search range."""
-        return Trials(self.drift + other.drift, self.curve + other.curve, self.dm + other.dm)
+        return Trials(*map(operator.add, astuple(self), astuple(other)))
 
     def count(self, harmonics: int) -> float:
         """Return the number of independent trials, up to the highest harmonic summed."""
@@ -85,12 +86,7 @@ class Harmonics(Struct, frozen=True, eq=False):
 
     def plus(self, other: Harmonics) -> Harmonics:
         """Return the sum with another part of the data, at the same phase."""
-        return Harmonics(
-            self.amplitudes + other.amplitudes,
-            self.levels + other.levels,
-            self.measured + other.measured,
-            self.white + other.white,
-        )
+        return Harmonics(*map(operator.add, astuple(self), astuple(other)))
 
     @property
     def colour(self) -> Doubles:
@@ -134,7 +130,6 @@ def harmonics(series: Doubles, n_turns: int, white: float = 0.0) -> Harmonics:
     """Return the harmonics of a series, and the noise around each.
 
     :param series: divided into turns, without gaps, shape (n_turns * n_bins,)
-    :param n_turns: number of turns
     :param white: see `Harmonics`
     """
     n_bins = len(series) // n_turns
@@ -191,7 +186,6 @@ def log_erlang(total: float, number: int) -> float:
 
     Q(number, total) = exp(-total) sum(total^i / i!, i < number).
 
-    :param total: the sum
     :param number: number of exponential variables of mean 1
     """
     if total <= 0:

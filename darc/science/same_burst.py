@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from darc.config.records import Struct
+from darc.config.records import Struct, astuple
 from darc.model.candidate import Records
 from darc.science.arrays import Doubles, Ints, Mask
 from darc.science.dispersion import delay
@@ -116,8 +116,7 @@ class _Columns(Struct, frozen=True):
         return cls(time, width, delay, snr, rank)
 
     def part(self, begin: int, end: int) -> _Columns:
-        names = ("time", "width", "delay", "snr", "rank")
-        return _Columns(*(getattr(self, name)[begin:end] for name in names))
+        return _Columns(*(column[begin:end] for column in astuple(self)))
 
 
 def _same(faint: _Columns, bright: _Columns, reach: float) -> Mask:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darc.config.records import Struct
+from darc.config.records import Struct, astuple
 from darc.science.arrays import Doubles, Ints, Shorts
 from darc.science.boxcar_search import boxcar_steps, find_strongest, local_noise
 from darc.science.dedispersion import Band
@@ -86,7 +86,6 @@ class FoundPulses(Struct, frozen=True, eq=False):
     :param dm: pc cm-3
     :param start: first sample of the boxcar
     :param width: samples
-    :param snr: S/N
     """
 
     dm: Doubles
@@ -182,8 +181,7 @@ def find_pulses(
 
 def _joined(several: Sequence[Struct]) -> list[npt.NDArray[Any]]:
     """Concatenate each field of some structs of arrays."""
-    names = several[0].__struct_fields__
-    return [np.concatenate([getattr(one, name) for one in several]) for name in names]
+    return [np.concatenate(columns) for columns in zip(*map(astuple, several), strict=True)]
 
 
 class _Strongest(Struct, frozen=True, eq=False):
@@ -193,7 +191,6 @@ class _Strongest(Struct, frozen=True, eq=False):
     :param trial: index of the DM
     :param start: first sample of the boxcar
     :param width: samples
-    :param snr: S/N
     """
 
     noise: Ints
