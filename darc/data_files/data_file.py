@@ -37,7 +37,6 @@ class DataFile(ClosedOnExit, ABC):
     """Open data of a beam, which may grow.
 
     :ivar path: the file, or the first of several
-    :ivar header: its header
     :ivar ifs: IFs (polarisations or Stokes parameters) that `read` adds, from 0
     """
 

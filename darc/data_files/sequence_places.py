@@ -20,10 +20,7 @@ _ROUNDED = 2e-6
 
 
 class FilePart(Struct, frozen=True):
-    """A file of a sequence.
-
-    :param n_samples: number of time samples in it
-    """
+    """A file of a sequence."""
 
     path: Path
     header: FilterbankHeader

@@ -42,7 +42,6 @@ _YEAR = 365.25 * 86400.0
 class BeamDrift(Struct, frozen=True, eq=False):
     """Drift scan of a source through a TAB.
 
-    :param tab: number of the TAB
     :param times: s since the first sample, shape (n_times,)
     :param series: relative power of the band, shape (n_times,)
     :param frequencies: MHz, ascending, shape (n_channels,)
@@ -69,8 +68,6 @@ def measure_beam(
 ) -> BeamDrift:
     """Measure one TAB.
 
-    :param path: data file, or several of one observation
-    :param tab: number of the TAB
     :param calibrator: flux density of the source
     :param start: start of the observation, Unix s
     :param time_bin: s
@@ -113,7 +110,6 @@ def _is_seen(passage: Passage, times: Doubles) -> bool:
 def read_powers(path: DataSource, time_bin: float) -> tuple[Doubles, Doubles, Doubles, float]:
     """Return the mean power in bins of time and groups of channels.
 
-    :param path: data file, or several of one observation
     :param time_bin: s
     :return: times (s), powers, shape (n_times, n_channels), frequencies (MHz, ascending), and the
         band's centre (MHz)
@@ -150,8 +146,6 @@ def write_drift(
     """Write power against time of each TAB, a plot of all, and the numbers.
 
     :param base: path without its suffix
-    :param cb: compound beam
-    :param reference: reference of times and widths
     :return: the files
     :raises OSError: a file cannot be written
     """

@@ -30,7 +30,6 @@ class DriftName(Struct, frozen=True):
 def parse_drift_name(source: str, calibrators: Sequence[str]) -> DriftName | None:
     """Parse ``<source>drift<first><last>`` or ``<source>drift<beam>``; None: not a drift scan.
 
-    :param source: name of the source
     :param calibrators: names of the known calibrators
     """
     match = _NAME.fullmatch(source)

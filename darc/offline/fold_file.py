@@ -73,7 +73,6 @@ class FoldedPulsar(Struct, frozen=True, eq=False):
     :param undispersed: S/N is as high at DM 0 as at this DM: interference
     :param dms: trial DMs, pc cm-3, shape (n,)
     :param dm_snrs: S/N at these, shape (n,)
-    :param barycentric: the data are barycentric
     """
 
     name: str
@@ -130,11 +129,9 @@ def fold_filterbank(
 ) -> FoldedPulsar:
     """Fold a file at the best period near the known one, or search for one.
 
-    :param path: data file, or several of one observation
     :param name: name of the pulsar
     :param period: topocentric, s; None: from the ephemeris, or searched for
     :param dm: pc cm-3; None: from the ephemeris, or searched for
-    :param ephemeris: ephemeris of the pulsar; None: unknown
     :param start: start of the data, Unix s; None: from the header
     :param position: position of the telescope, ITRF, m; None: from the header, else the Earth's
         centre
@@ -248,8 +245,6 @@ def predicted_model(
 ) -> PhaseModel:
     """Return the phase model that an ephemeris predicts: constant for barycentric data.
 
-    :param ephemeris: ephemeris of the pulsar
-    :param header: header of the filterbank file
     :param start: start of the data, Unix s; None: unknown
     :param length: length of the data, s
     :param position: position of the telescope, ITRF, m; None: from the header, else the Earth's

@@ -86,7 +86,6 @@ def clusters_near(candidates: Records, *, boxes: ClusterBoxes, snr_min: float) -
     A burst that is detected in several windows, or is part of a wider one, is listed once.
 
     :param candidates: CANDIDATE records
-    :param boxes: time windows and width classes
     :param snr_min: lowest S/N, inclusive
     """
     if not len(candidates):
@@ -119,12 +118,10 @@ def plot_clusters(
 
     :param observation: task ID
     :param name: name of the source
-    :param pulses: the clusters
     :param tabs: TABs of the synthesised beams; None: the pulses' beams are TABs
     :param mask: channel-mask file; None: all channels are used
     :param output: directory for the candidates' files
     :param base: path of the results without its suffix
-    :param arrival: reference of times and widths
     :return: what could not be plotted
     :raises OSError: the results cannot be written
     """
@@ -174,14 +171,11 @@ def _row(tabs: SynthesisedBeams, beam: int) -> tuple[int, ...]:
     return tuple(tabs[beam].tolist()) if 0 <= beam < len(tabs) else ()
 
 
-def write_list(base: Path, pulses: Sequence[Detection], arrival: ArrivalReference) -> Path:
+def write_list(base: Path, pulses: Sequence[Detection], arrival: ArrivalReference) -> None:
     """Write clusters in the format of grouped_pulses.singlepulse, and as an ECSV table.
 
     :param base: path without its suffix
-    :param arrival: reference of times and widths
     :raises OSError: a file cannot be written
     """
-    path = base.with_name(f"{base.name}.singlepulse")
-    write_clusters(path, pulses)
+    write_clusters(base.with_name(f"{base.name}.singlepulse"), pulses)
     write_cluster_table(base.with_name(f"{base.name}{SUFFIX}"), pulses, arrival)
-    return path

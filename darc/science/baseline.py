@@ -74,10 +74,7 @@ class LevelWindow(Struct, frozen=True):
 
 
 class BandSeries:
-    """Mean of the normalised channels of a band (at DM 0).
-
-    :param n_samples: number of samples
-    """
+    """Mean of the normalised channels of a band (at DM 0)."""
 
     def __init__(self, n_samples: int) -> None:
         self._totals = np.zeros(n_samples)
@@ -96,7 +93,6 @@ class BandSeries:
     def level(self, window: LevelWindow, data: Moments, columns: Ints) -> BandLevel:
         """Return the baseline of the band.
 
-        :param window: window of the running baseline
         :param data: shape (n_samples, n_columns)
         :param columns: columns of the channels, shape (n,)
         """
@@ -124,7 +120,6 @@ def find_jumps(
     one channel after the other.
 
     :param series: sum or mean of the channels (at DM 0), shape (n_samples,); NaN: missing
-    :param window: window of the running baseline
     :param data: shape (n_samples, n_columns)
     :param columns: columns of the channels, shape (n,)
     :return: positions of the jumps, samples, ascending; and a mask of the samples around them,
@@ -205,7 +200,6 @@ def sparse_noise(noise: Doubles, window: LevelWindow) -> Mask:
     """Whether noise of few bits is too small for medians of block means.
 
     :param noise: standard deviations, levels, shape (n,)
-    :param window: window of the running baseline
     """
     return np.asarray(noise * noise * window.block < _LEAST_VARIANCE)
 
@@ -216,7 +210,6 @@ def take_levels(
     """Subtract the baseline from each row, in place.
 
     :param rows: shape (n, m)
-    :param window: window of the running baseline
     :param cuts: positions of jumps, samples
     :param sparse: rows of which the baseline is a running mean, shape (n,); None: none
     :return: whether a row has data, shape (n,); a row without is set to NaN

@@ -51,7 +51,6 @@ _STEP = 1.04
 class Boxcar(Struct, frozen=True):
     """Boxcar of highest S/N.
 
-    :param snr: S/N
     :param start: first sample
     :param width: samples
     """

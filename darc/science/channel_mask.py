@@ -20,7 +20,6 @@ def parse_channel_mask(text: str, file: str, n_channels: int) -> Mask:
     Blank lines, and text after a '#', are ignored.
 
     :param file: file name, for messages
-    :param n_channels: number of channels of the band
     :return: True for each listed channel, the lowest frequency first, shape (n_channels,)
     :raises ValueError: a channel is out of range or not a number; the message names file, line and
         value

@@ -62,7 +62,6 @@ def group_means(sums: Doubles, counts: Ints, n_groups: int) -> tuple[Floats, Mas
 
     :param sums: sums of the values to average, by channel, shape (n_channels, m)
     :param counts: number of values in each sum, shape (n_channels, m)
-    :param n_groups: number of groups of channels
     :return: the means (0 where invalid) and their validity, shape (n_groups, m) each
     """
     edges = channel_groups(len(sums), n_groups)

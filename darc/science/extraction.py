@@ -147,7 +147,6 @@ def prepare(dtype: npt.DTypeLike, settings: ExtractionSettings) -> None:
     Otherwise the first candidate is delayed: by seconds, or by 0.1 s with a cache.
 
     :param dtype: type of the samples
-    :param settings: settings of the extraction
     """
     # Few channels with a large delay, with an impulse and a drift: all cleaning steps run.
     band = Band(f_lowest=1000.0, channel_width=1.0, n_channels=16)

@@ -44,11 +44,7 @@ EXTRACTION_NAMES = tuple(name for names in EXTRACTION_GROUPS.values() for name i
 
 
 def extraction_features(found: Extraction, plan: ExtractionPlan) -> dict[str, float]:
-    """Measure the features, in the order of EXTRACTION_NAMES; all are finite.
-
-    :param found: the candidate
-    :param plan: by which it was extracted
-    """
+    """Measure the features, in the order of EXTRACTION_NAMES; all are finite."""
     # Delays are those across the band, in units of the width.
     per_dm = float(np.ptp(plan.band.delays([1.0]))) / (found.width * plan.tsamp)
     delay, off = plan.dm * per_dm, abs(found.best_dm - plan.dm) * per_dm

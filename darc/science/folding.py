@@ -229,7 +229,6 @@ def usable_channels(means: Doubles, variances: Doubles) -> Mask:
 class Folder:
     """Folding of data in blocks.
 
-    :param model: phase model
     :param delays: dispersion delays of the channels, in the data's order, s, shape (n_channels,)
     :param frequencies: frequencies of the channels, in the data's order, MHz, shape (n_channels,)
     :param n_bins: number of phase bins

@@ -21,7 +21,6 @@ _TILE = 64
 def never_outlying(data: Moments) -> float:
     """Return the deviation from a channel's mean below which a value is never an outlier.
 
-    :param data: of any type
     :return: 0 for floats, 2 levels for integers, in the data's units
     """
     return 0.0 if data.dtype.kind == "f" else _LEVELS

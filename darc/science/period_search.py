@@ -53,7 +53,6 @@ def trial_dms(band: Band, resolution: float, dm_max: float) -> Doubles:
 
     The step is larger if there would be more than MAX_TRIALS trials.
 
-    :param band: frequency band
     :param resolution: sampling time of the data, s
     :param dm_max: pc cm-3
     :return: pc cm-3, from 0 on
@@ -93,7 +92,6 @@ def search_period(
     resolve: it is returned only if nothing else is significant.
 
     :param rows: channels, the lowest frequency first, mean 0 and variance 1, shape (n, n_samples)
-    :param band: frequency band of the channels
     :param tsamp: s
     :param dms: trial DMs, pc cm-3
     :param max_frequency: Hz
@@ -145,7 +143,6 @@ def search_dm(
     """Return the DM at which a known period is most significant; None if the data are too short.
 
     :param rows: channels, the lowest frequency first, mean 0 and variance 1, shape (n, n_samples)
-    :param band: frequency band of the channels
     :param tsamp: s
     :param dms: trial DMs, pc cm-3
     :param frequency: Hz

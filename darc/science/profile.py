@@ -29,7 +29,6 @@ _WIDEST = 0.5
 class Peak(Struct, frozen=True):
     """Pulse of a profile.
 
-    :param snr: S/N
     :param width: bins
     :param first: first bin
     """
@@ -202,7 +201,6 @@ def dm_curve(
 ) -> Doubles:
     """Return the S/N of the profile at other DMs than that of folding.
 
-    :param folded: folded data
     :param f_reference: reference frequency of the delays, MHz
     :param frequency: rotation frequency of the pulsar, Hz
     :param offsets: offsets of the DM, pc cm-3, shape (n,)
@@ -222,7 +220,6 @@ def dm_curve(
 def best_dm_offset(folded: Folded, f_reference: float, frequency: float, offsets: Doubles) -> float:
     """Return the DM offset of the sharpest pulse, by the H statistic, which has no steps.
 
-    :param folded: folded data
     :param f_reference: reference frequency of the delays, MHz
     :param frequency: rotation frequency of the pulsar, Hz
     :param offsets: evenly spaced trials, pc cm-3, shape (n,), n at least 1

@@ -36,7 +36,6 @@ class Pulse(Struct, frozen=True):
     :param dm: pc cm-3
     :param start: first sample of the best boxcar
     :param width: of the best boxcar, samples
-    :param snr: S/N
     """
 
     dm: float

@@ -45,7 +45,6 @@ def peak_flux_density(
 
     S/N * SEFD / sqrt(n_polarisations * bandwidth * width), with the bandwidth in Hz.
 
-    :param snr: S/N
     :param sefd: Jy
     :param n_polarisations: number of polarisations summed
     :param bandwidth: bandwidth of the whole band, MHz

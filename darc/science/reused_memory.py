@@ -16,11 +16,7 @@ class ReusedMemory:
         self._held = np.empty(0, np.uint8)
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        """Return an array with arbitrary values, which is valid until the next is asked for.
-
-        :param shape: of the array
-        :param dtype: of its values
-        """
+        """Return an array with arbitrary values, which is valid until the next is asked for."""
         size = math.prod(shape) * dtype.itemsize
         if size > self._held.size:
             self._held = np.empty(0, np.uint8)  # never both
