@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from darc.config.config import Config
 from darc.config.settings import (
@@ -19,9 +18,6 @@ from darc.node.source_lists import read_source_lists
 from darc.offline.drift_scan_names import parse_drift_name
 from darc.offline.offline_tasks import DriftTask, FoldTask, OfflineTask, RepeaterTask, TaskLocation
 from darc.runtime.paths import configured_file
-
-if TYPE_CHECKING:
-    from darc.candidates.cluster_boxes import ClusterBoxes
 
 
 def plan(
@@ -105,19 +101,15 @@ def _repeaters(
         reach = (radius + 1) / max(math.cos(math.radians(source.position[1])), 1e-3)
         if observation.reference_frame == "J2000" and ra_differs > reach:
             continue
+        from darc.candidates.cluster_boxes import boxes_of  # noqa: PLC0415 - numpy
+
         tasks.append(
             RepeaterTask(
                 place=place,
                 settings=settings,
                 source=source,
                 processing=config.of(ProcessorSettings),
-                boxes=_boxes(observation, config),
+                boxes=boxes_of(observation, config.of(ProcessorSettings).clustering, config),
             )
         )
     return tasks
-
-
-def _boxes(observation: Observation, config: Config) -> ClusterBoxes:
-    from darc.candidates.cluster_boxes import boxes_of  # noqa: PLC0415 - numpy, for repeaters alone
-
-    return boxes_of(observation, config.of(ProcessorSettings).clustering, config)
