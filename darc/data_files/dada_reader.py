@@ -11,7 +11,6 @@ from darc.data_files.dada_header import read_dada
 from darc.data_files.data_file import Samples
 from darc.data_files.fits_header import read_at
 from darc.data_files.header_and_samples import HeaderAndSamples
-from darc.data_files.translated_header import TranslatedHeader
 
 #: So much is read at a time (bytes).
 _CHUNK = 1 << 20
@@ -19,8 +18,6 @@ _CHUNK = 1 << 20
 
 class Dada(HeaderAndSamples):
     """An open DADA file: powers of 8 or 16 bits, unsigned, or floats of 32."""
-
-    header: TranslatedHeader
 
     def __init__(self, path: Path, ifs: tuple[int, ...] | None) -> None:
         """Open a file.

@@ -37,12 +37,10 @@ class FitsUnit(Struct, frozen=True):
     """Header of a unit, and where its data are.
 
     :param file: name of the file, for messages
-    :param begin: first byte of the header
     :param data: first byte of the data
     """
 
     file: str
-    begin: int
     data: int
     cards: dict[str, CardValue]
     places: dict[str, int]  # of the cards, bytes from the file's start
@@ -186,7 +184,7 @@ def _read_unit(descriptor: int, file: str, begin: int, size: int) -> FitsUnit:
             card = block[place : place + CARD]
             key = card[:8].decode("ascii", errors="replace").rstrip()
             if key == "END":
-                return FitsUnit(file, begin, at + BLOCK, cards, places)
+                return FitsUnit(file, at + BLOCK, cards, places)
             value = card_value(card)
             if value is not None and key not in cards:
                 cards[key], places[key] = value, at + place

@@ -30,7 +30,6 @@ from darc.data_files.psrfits_samples import (
     turn_signs,
 )
 from darc.data_files.psrfits_table import DATA
-from darc.data_files.translated_header import TranslatedHeader
 
 #: So much is read of a row at a time (bytes), to be unpacked while it is in the processor's cache.
 _CHUNK = 1 << 18
@@ -43,8 +42,6 @@ class Psrfits(DataFile):
     is 0, NaN where they have the value of TNULL. Where all rows have a scale of 1, no offset, and
     weights of 0 and 1, they are integers as in the file.
     """
-
-    header: TranslatedHeader
 
     def __init__(self, path: Path, ifs: tuple[int, ...] | None) -> None:
         """Open a file.
