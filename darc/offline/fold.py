@@ -16,7 +16,7 @@ from darc.data_files.data_file_error import DataFileError
 from darc.data_files.data_source import source_of
 from darc.data_files.open_data_file import open_data_file
 from darc.model.offline_tables import Ephemeris, TableError, parse_pulsars
-from darc.model.sources import SourceList, parse_source_list
+from darc.node.source_lists import read_source_list
 from darc.offline.fold_file import FoldingError, fold_filterbank
 from darc.offline.fold_report import write_report
 from darc.runtime.paths import packaged
@@ -99,10 +99,7 @@ def known_pulsar(name: str) -> tuple[str, Ephemeris | None]:
 
     :return: None for the ephemeris if the pulsar is not in the table
     """
-    sources: SourceList = parse_source_list(
-        packaged("conf/source_list.yaml").read_text(encoding="utf-8"), "source_list.yaml"
-    )
-    source = sources.lookup(name)
+    source = read_source_list(packaged("conf/source_list.yaml")).lookup(name)
     name = source.name if source else name
     path = packaged("conf/pulsars.yaml")
     return name, parse_pulsars(path.read_text(encoding="utf-8"), str(path)).get(name)
