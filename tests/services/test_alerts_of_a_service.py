@@ -41,8 +41,7 @@ from darc.queues.messages import Commit, ContentKind, FullError, QueueEntry
 from darc.queues.plain_connection import pack, unpack
 from darc.runtime.clock import Since
 from darc.services.base.alerts import ArrivedTrigger, ChosenTrigger
-from darc.services.voevent_generator import composer, event_life, followers, trials
-from darc.services.voevent_generator import service as of_service
+from darc.services.voevent_generator import announcer, composer, event_life, followers, trials
 from darc.services.voevent_generator.composer import Composer
 from darc.services.voevent_generator.pending_event import PendingEvent
 from darc.services.voevent_generator.road_senders import RoadSenders
@@ -259,7 +258,7 @@ def test_a_defect_in_what_is_decided_later_ends_nothing(
     def broken(*_: Any, **__: Any) -> Any:
         raise KeyError("a defect")
 
-    monkeypatch.setattr(one, "follow", broken)
+    monkeypatch.setattr(one.announcer, "follow", broken)
     one.put(one.finding(trigger, probability=0.02))
     assert one.completed == [1]
     assert one.event(event.id).doubt is None  # it is not tried again
@@ -925,7 +924,7 @@ def test_events_of_a_moment_have_identifiers_of_their_own(
     one = service(roads=["vtp"])
     now = time.time()
     # A machine that is fast enough to compose all of them within a tick of the identifiers.
-    monkeypatch.setattr(of_service, "time", SimpleNamespace(time=lambda: now))
+    monkeypatch.setattr(announcer, "time", SimpleNamespace(time=lambda: now))
     chosen = [
         ChosenTrigger(
             made_trigger(window=number, dm=300.0 + 20 * number, utc=utc_of(now)),
@@ -940,7 +939,7 @@ def test_events_of_a_moment_have_identifiers_of_their_own(
     assert len(made) == len({notice.ivorn for notice in made}) == 100
     assert all(now <= notice.at < now + 0.2 for notice in made)
     # Set back, it is what the clock says.
-    monkeypatch.setattr(of_service, "time", SimpleNamespace(time=lambda: now - 3600.0))
+    monkeypatch.setattr(announcer, "time", SimpleNamespace(time=lambda: now - 3600.0))
     later = one.announced(made_trigger(window=200, dm=5000.0, dm_cluster=5000.0, utc=utc_of(now)))
     assert later.first.at == now - 3600.0
     one.departures.withdraw()
@@ -1088,7 +1087,7 @@ def test_a_road_that_is_switched_off_with_thousands_waiting_is_no_commit_beyond_
     items = [replace(item, event_id=each.id) for each in many]
     for start in range(0, len(items), 100):
         part = slice(start, start + 100)
-        one.publish((), many[part], items[part])
+        one.announcer.publish((), many[part], items[part])
     one.largest = 0
     one.send_webhook = False
     one.idle()

@@ -81,7 +81,7 @@ class TriggerConsumer(Consumer[S], Generic[S]):
         self.triggers_received = 0
         self._outcomes: Counter[str] = Counter()
         self.bad_entries = 0
-        self._latencies = Latencies()
+        self.latencies = Latencies()
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -91,12 +91,12 @@ class TriggerConsumer(Consumer[S], Generic[S]):
     @property
     def latency(self) -> dict[str, dict[str, float]]:
         """Distribution of latencies over the latest triggers, by stage (ms)."""
-        return self._latencies.summary()
+        return self.latencies.summary()
 
     @property
     def latency_histograms(self) -> dict[str, tuple[list[int], float]]:
         """Histograms of latencies since this process was started, by stage."""
-        return self._latencies.histograms()
+        return self.latencies.histograms()
 
     def take_triggers(self, entry: QueueEntry) -> list[Trigger]:
         """Return the triggers of an entry, logged; invalid ones are logged and counted.
@@ -124,6 +124,10 @@ class TriggerConsumer(Consumer[S], Generic[S]):
         if dropped := len(triggers) - len(wanted):
             self._outcomes[TriggerOutcome.INJECTION] += dropped
         return wanted
+
+    def count_outcome(self, outcome: TriggerOutcome) -> None:
+        """Count what became of a trigger."""
+        self._outcomes[outcome] += 1
 
     def act(self, triggers: list[Trigger], observation: Observation | None) -> None:
         """Act on triggers; to be overridden."""

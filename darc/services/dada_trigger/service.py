@@ -358,7 +358,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
                 log.info("dump of %s requested", name)
             for name, trigger in zip(job.names, job.triggers, strict=False):  # none of a calibrator
                 times = {"taken": job.taken.unix, "sent": handed_in.sent}
-                times = self._latencies.note(trigger.stages, **times)
+                times = self.latencies.note(trigger.stages, **times)
                 rows[DUMP + name] |= plain_times(times)
         self._outcomes[outcome] += len(job.names)
         self._jobs.remove(job)

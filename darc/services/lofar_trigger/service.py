@@ -253,7 +253,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
             "gathered": packet.gathered_at,
             "sent": sent_at,
         }
-        self._latencies.note(packet.trigger.stages, **times)
+        self.latencies.note(packet.trigger.stages, **times)
         log.warning(
             "trigger %s sent to LOFAR at %s%s: %s",
             identity,

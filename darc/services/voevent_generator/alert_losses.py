@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 from darc.model.event import RoadName
 from darc.node.losses import LossKind
+from darc.services.base.alerts import CANNOT_BE_TOLD
 from darc.services.base.chats import PEOPLE_NOT_TOLD
+from darc.services.base.service import Service
+
+log = logging.getLogger(__name__)
 
 VOEVENT_GIVEN_UP = LossKind(
     "voevent_given_up",
@@ -86,3 +93,13 @@ def given_up(road: RoadName) -> LossKind:
     if road is RoadName.CHAT:
         return PEOPLE_NOT_TOLD
     return VOEVENT_GIVEN_UP if road is RoadName.VTP else NOTICE_GIVEN_UP
+
+
+def cannot_be_told(
+    service: Service[Any], identity: str, error: Exception, kind: LossKind = CANNOT_BE_TOLD
+) -> None:
+    """Log and count that a notice cannot be composed; of a defect, with where it is."""
+    expected = isinstance(error, ValueError | ArithmeticError | OSError)
+    why = str(error) if expected else f"{type(error).__name__}: {error}"
+    log.error("no VOEvent of %s: %s", identity, why, exc_info=None if expected else error)
+    service.lost(kind, identity, why)

@@ -19,14 +19,16 @@ from darc.queues.messages import Commit
 from darc.runtime.clock import Since
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
-from darc.services.voevent_generator.alert_losses import given_up
-from darc.services.voevent_generator.announcing_service import AnnouncingService
+from darc.services.base.alerts import Alerts
+from darc.services.voevent_generator.alert_losses import cannot_be_told, given_up
 from darc.services.voevent_generator.composer import ComposedNotice
 from darc.services.voevent_generator.event_book import EventBook
 from darc.services.voevent_generator.event_report import road_report
 from darc.services.voevent_generator.pending_event import PENDING, PENDING_BEFORE, PendingEvent
 from darc.services.voevent_generator.road_senders import RoadSenders
 from darc.services.voevent_generator.roads import DISABLED, RoadOutcome, Roads
+from darc.services.voevent_generator.settings import VOEventGeneratorSettings
+from darc.services.voevent_generator.switches import WaySwitches
 from darc.services.voevent_generator.trial_trigger import is_trial
 
 log = logging.getLogger(__name__)
@@ -57,14 +59,17 @@ class Origin(Struct, frozen=True):
 class Departures:
     """What leaves by all roads."""
 
-    def __init__(self, service: AnnouncingService) -> None:
+    def __init__(self, service: Alerts[VOEventGeneratorSettings], ways: WaySwitches) -> None:
         self._service = service
+        self._ways = ways
         self.book = EventBook()
         self.senders = RoadSenders(
             lambda: service.settings, lambda: service.config.chat, self._topic_of
         )
         #: Notices by road and what became of them, since this process was started.
         self.counts: Mapping[str, int] = {}
+        #: Roads from which something was withdrawn, which retractions look at again.
+        self.missed: set[RoadName] = set()
         self._roads = Roads(self._attempt)
         self._sent_at: dict[str, float] = {}  # Unix s, by key
 
@@ -83,7 +88,7 @@ class Departures:
         service, waiting = self._service, list(self.waiting())
         return {
             str(road): road_report(
-                road, service.ways.is_on(road), waiting, self.counts, service.send_events
+                road, self._ways.is_on(road), waiting, self.counts, service.send_events
             )
             for road in dict.fromkeys((*service.settings.road_names, *self._roads))
         }
@@ -105,13 +110,16 @@ class Departures:
 
     def in_use(self, road: RoadName) -> bool:
         """Whether anything leaves by a road now: configured, and neither it nor all is off."""
-        service = self._service
-        on = road in service.settings.road_names and service.ways.is_on(road)
-        return on and service.send_events
+        on = road in self._service.settings.road_names and self._ways.is_on(road)
+        return on and self._service.send_events
 
     def usable(self, road: RoadName, tense: Tense) -> bool:
         """Whether notices of a tense leave by a road now."""
         return self.in_use(road) and self._service.settings.leads_on(road, tense)
+
+    def owed(self, event: Event) -> list[RoadName]:
+        """Return the roads in use now that have missed an event's retraction."""
+        return [road for road in event.owed_roads() if self.usable(road, event.tense)]
 
     def leaving(
         self, made: ComposedNotice, origin: Origin, roads: Sequence[RoadName]
@@ -152,11 +160,10 @@ class Departures:
         """Return the message about the latest notice; empty where it cannot be told."""
         from darc.services.voevent_generator.people_text import people_message  # noqa: PLC0415
 
-        service = self._service
         try:
-            return people_message(event, service.config)
+            return people_message(event, self._service.config)
         except Exception as error:  # a defect must not end the service, nor keep other roads
-            service.cannot_be_told(event.trigger.identity, error)
+            cannot_be_told(self._service, event.trigger.identity, error)
             return b""
 
     def recover(self, memory: Mapping[str, Any]) -> None:
@@ -198,9 +205,7 @@ class Departures:
 
     def _may_leave_by(self, road: RoadName) -> bool:
         """Whether what waits on a road may be sent: neither all nor it was disabled meanwhile."""
-        return (
-            self._service.may_leave and self.in_use(road) and self._service.ways.may_leave_by(road)
-        )
+        return self._service.may_leave and self.in_use(road) and self._ways.may_leave_by(road)
 
     def _attempt(self, key: str, item: PendingEvent) -> None:
         """Send an item, in the thread of its road."""
@@ -272,7 +277,7 @@ class Departures:
         if state is RoadState.ACKNOWLEDGED and outcome.delivered_at is not None:
             self._acknowledged(item, sent_at, outcome.delivered_at)
         elif outcome.withdrawn:
-            self._service.withdrawn_from(item.road)
+            self.missed.add(item.road)
             log.warning("notice of trigger %s withdrawn: %s", item.identity, outcome.error)
         else:
             self._service.lost(given_up(item.road), item.identity, outcome.error)
@@ -281,7 +286,9 @@ class Departures:
 
     def _acknowledged(self, item: PendingEvent, sent_at: float, accepted_at: float) -> None:
         if item.number == 1 and item.road is not RoadName.CHAT:
-            self._service.note_latency(item, sent_at, accepted_at)
+            times = {"taken": item.taken_at, "gathered": item.gathered_at}
+            times |= {"sent": sent_at, "accepted": accepted_at}
+            self._service.latencies.note(item.stages, **times)
         who = "the broker" if item.road is RoadName.VTP else item.road
         log.warning("notice of trigger %s taken by %s", item.identity, who)
 

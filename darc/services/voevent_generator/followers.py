@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from darc.config.records import Struct, replace
@@ -19,10 +19,11 @@ from darc.runtime.log import about
 from darc.science.dispersion import delay
 from darc.services.base.trigger_consumer import TRIGGERS_UNUSABLE, has_findings
 from darc.services.voevent_generator.alert_losses import ORDER_NOT_SENT
-from darc.services.voevent_generator.announcing_service import AnnouncingService
+from darc.services.voevent_generator.announcer import Announcer
 from darc.services.voevent_generator.composer import Composer
 from darc.services.voevent_generator.event_life import HOLD, NextStep, decided, event_of, next_step
 from darc.services.voevent_generator.pending_event import PendingEvent
+from darc.services.voevent_generator.trials import RoadTrials
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +68,18 @@ class Followers:
     """Findings and orders that have come, which are acted upon while no window is open.
 
     They came after the triggers of their events, which may still be gathered.
+
+    :param updates: whether measurements are published now
     """
 
-    def __init__(self, service: AnnouncingService) -> None:
-        self._service = service
+    def __init__(
+        self, announcer: Announcer, trials: RoadTrials, updates: Callable[[], bool]
+    ) -> None:
+        self._announcer = announcer
+        self._service = announcer.service
+        self._book = announcer.book
+        self._trials = trials
+        self._updates = updates
         self._waiting: deque[_WaitingEntry] = deque()
         self._late: dict[str, _LateFinding] = {}  # by key in the memory, the oldest first
         self._doubted: dict[str, Instant] = {}  # since when, by id of the event
@@ -123,7 +132,7 @@ class Followers:
                 continue
             if isinstance(one, AlertOrder) and one.action == "test":
                 # What else the entry has is completed below.
-                self._service.announce_test(0 if len(waiting.items) > 1 else waiting.entry, one)
+                self._trials.announce(0 if len(waiting.items) > 1 else waiting.entry, one)
                 if len(waiting.items) == 1:
                     return
                 continue
@@ -138,12 +147,12 @@ class Followers:
                 changed[event.id] = event
                 items += sent
         memory = {key: found.to_plain() for key, found in late.items()}
-        self._service.publish((waiting.entry,), list(changed.values()), items, memory)
+        self._announcer.publish((waiting.entry,), list(changed.values()), items, memory)
         self._late |= late
 
     def _look_at_late(self) -> None:
         """Look whether findings are of events that came after them, and let old ones go."""
-        known = frozenset(event.id for event in self._service.book)
+        known = frozenset(event.id for event in self._book)
         new, self._seen = known - self._seen, known
         if not self._late:
             return
@@ -164,7 +173,7 @@ class Followers:
             if is_of_one or number < beyond or one.since.age() >= LATE_SECONDS:
                 gone.append(key)
         if gone:
-            self._service.publish((), list(changed.values()), items, dict.fromkeys(gone))
+            self._announcer.publish((), list(changed.values()), items, dict.fromkeys(gone))
             for key in gone:
                 del self._late[key]
 
@@ -214,9 +223,9 @@ class Followers:
         service = self._service
         with about(finding.observation):
             if among is None:
-                known = [event for tense in Tense for event in service.book.of_tense(tense)]
+                known = [event for tense in Tense for event in self._book.of_tense(tense)]
             else:
-                known = [event for one in among if (event := service.book.find(one))]
+                known = [event for one in among if (event := self._book.find(one))]
             events = [changed.get(event.id, event) for event in known]
             composer = Composer(service.config, service.settings)
             instrument = service.config.instrument
@@ -233,7 +242,7 @@ class Followers:
                 found[0],
                 finding,
                 found[1],
-                updates=service.send_updates,
+                updates=self._updates(),
                 retract_below=service.settings.retract_below,
             )
             if step.kind is None:
@@ -242,11 +251,11 @@ class Followers:
 
     def _said_by_itself(self, step: NextStep, by: str) -> tuple[Event, list[PendingEvent]]:
         """Return what a step sends; what is known of the event stays where nothing can leave."""
-        service, event, kind = self._service, step.event, step.kind
-        if kind is None or (kind is AlertType.UPDATE and not service.send_events):
+        event, kind = step.event, step.kind
+        if kind is None or (kind is AlertType.UPDATE and not self._service.send_events):
             return event, []
         try:
-            made = service.follow(event, kind, by, step.reason, supervised=False)
+            made = self._announcer.follow(event, kind, by, step.reason, supervised=False)
         except (QueueError, QueuesGoneError):
             raise
         except Exception as error:  # likewise: an event that is remembered comes again
@@ -260,8 +269,7 @@ class Followers:
 
     def decide(self) -> None:
         """Decide about the events that the classifier doubts, once other beams were heard."""
-        service = self._service
-        doubted = [one for one in service.book if one.doubt and not one.is_retracted]
+        doubted = [one for one in self._book if one.doubt and not one.is_retracted]
         # As seen here: a clock that is set must not cut short what other beams may say.
         self._doubted = {one.id: self._doubted.get(one.id) or Instant.now() for one in doubted}
         events: list[Event] = []
@@ -269,25 +277,24 @@ class Followers:
         for event in doubted:
             if event.doubt and self._doubted[event.id].age() >= HOLD:
                 with about(event.trigger.observation):
-                    step = decided(event, service.settings.retract_below)
+                    step = decided(event, self._service.settings.retract_below)
                     changed, sent = self._said_by_itself(step, event.doubt.by)
                 events.append(changed)
                 items += sent
         if events:
-            service.publish((), events, items)
+            self._announcer.publish((), events, items)
 
     # -- orders --------------------------------------------------------------------------------
 
     def _ordered(
         self, order: AlertOrder, changed: dict[str, Event]
     ) -> tuple[Event, list[PendingEvent]] | None:
-        service = self._service
-        event = changed.get(order.event_id) or service.book.find(order.event_id)
+        event = changed.get(order.event_id) or self._book.find(order.event_id)
         if event is None:
             raise ValueError(f"{order.action} by {order.by}: no such event: {order.event_id}")
         if order.action == "report":
             with about(event.trigger.observation):
-                return service.report(order, event), []
+                return self._announcer.reports.ordered(order, event), []
         if order.action == "retract" and event.is_retracted and not event.owed_roads():
             # Said twice, before either was acted upon: what is wanted is done.
             log.warning("event %s: retracted already; said again by %s", event.id, order.by)
@@ -302,7 +309,7 @@ class Followers:
                 event = replace(event, verdict=verdict)
         with about(event.trigger.observation):
             try:
-                made = service.follow(event, kind, order.by, reason, supervised=True)
+                made = self._announcer.follow(event, kind, order.by, reason, supervised=True)
             except ValueError as error:
                 if event.is_retracted and order.action == "retract":
                     # Likewise: it is owed, and leaves by itself.

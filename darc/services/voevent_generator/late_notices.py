@@ -9,8 +9,8 @@ from typing import Any
 from darc.model.event import RoadName
 from darc.queues.messages import Commit
 from darc.runtime.log import about
+from darc.services.base.service import Service
 from darc.services.voevent_generator.alert_losses import NOTICE_LATE
-from darc.services.voevent_generator.announcing_service import AnnouncingService
 from darc.services.voevent_generator.pending_event import PendingEvent
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ LATE = "late "
 class LateNotices:
     """Which notices of a service are late: nobody hears of a burst there."""
 
-    def __init__(self, service: AnnouncingService) -> None:
+    def __init__(self, service: Service[Any]) -> None:
         self._service = service
         self._said: frozenset[str] = frozenset()  # keys
 

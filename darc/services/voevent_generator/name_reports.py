@@ -23,9 +23,10 @@ from darc.queues.messages import Commit
 from darc.runtime.clock import Since
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
+from darc.services.base.alerts import Alerts
 from darc.services.voevent_generator.alert_losses import REPORT_NOT_ANSWERED, REPORT_REFUSED
-from darc.services.voevent_generator.announcing_service import AnnouncingService
 from darc.services.voevent_generator.composer import Composer
+from darc.services.voevent_generator.event_book import EventBook
 from darc.services.voevent_generator.pending_report import (
     UNREADABLE,
     PendingReport,
@@ -34,7 +35,8 @@ from darc.services.voevent_generator.pending_report import (
 )
 from darc.services.voevent_generator.reportable import why_not_reported
 from darc.services.voevent_generator.reporting import Reporter, api_key, not_configured
-from darc.services.voevent_generator.switches import TNS
+from darc.services.voevent_generator.settings import VOEventGeneratorSettings
+from darc.services.voevent_generator.switches import TNS, WaySwitches
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +51,12 @@ OFF = "sending is disabled"
 class NameReports:
     """Reports of a service. The service's loop alone changes them, but for attempts."""
 
-    def __init__(self, service: AnnouncingService) -> None:
+    def __init__(
+        self, service: Alerts[VOEventGeneratorSettings], book: EventBook, ways: WaySwitches
+    ) -> None:
         self._service = service
+        self._book = book
+        self._ways = ways
         self._reporter = Reporter(lambda: service.settings.tns, self._why_not)
         self._outbox: Outbox[PendingReport] | None = None  # with a thread, once there is a report
         # Replaced as a whole, as other threads read it.
@@ -67,14 +73,14 @@ class NameReports:
         }
 
     def _why_each(self, live: bool) -> Iterator[tuple[str, str]]:
-        for event in self._service.book:
+        for event in self._book:
             if why := why_not_reported(event, live=live):
                 yield event.id, why
 
     def _why_none(self, *, live: bool) -> str:
         """Return why no event can be reported to a server; empty: nothing is against it."""
         settings = self._service.settings.tns
-        if not self._service.ways.is_on(TNS):
+        if not self._ways.is_on(TNS):
             return DISABLED
         if settings.missing:
             return not_configured(settings)
@@ -90,13 +96,13 @@ class NameReports:
     def _why_not(self, item: PendingReport) -> str:
         """Return why a report may not go on; empty: it may."""
         service = self._service
-        if not service.ways.may_leave_by(TNS):
+        if not self._ways.may_leave_by(TNS):
             return DISABLED
         if not service.may_leave:
             return OFF
         if service.settings.tns.url(live=item.live) != item.url:
             return "voevent_generator.tns names another server now"
-        event = service.book.find(item.event_id)
+        event = self._book.find(item.event_id)
         if event is not None and event.is_retracted and not item.number:
             return "the event was retracted"
         return ""
@@ -187,14 +193,14 @@ class NameReports:
                 log.warning("goes on being reported to the TNS: %s", item.event_id)
             # The answer may be there since the service was stopped.
             self._try(item, at_least=ASK_AT_LEAST if item.number else 0.0)
-        for event in self._service.book:
+        for event in self._book:
             changed = agreed(event, self._pending.values())
             for report in changed.reports:
                 if report.why == UNREADABLE and report not in event.reports:
                     what = f"{event.id} ({report.server})"
                     self._service.lost(REPORT_NOT_ANSWERED, what, report.why)
             if changed != event:
-                self._service.commit(Commit(memory=self._service.book.put(changed)))
+                self._service.commit(Commit(memory=self._book.put(changed)))
 
     # -- what became of them -------------------------------------------------------------------
 
@@ -277,10 +283,10 @@ class NameReports:
 
     def _note(self, item: PendingReport, memory: dict[str, Any], **changes: Any) -> None:
         """Commit what became of a report, with its event, which may have been forgotten."""
-        event = self._service.book.find(item.event_id)
+        event = self._book.find(item.event_id)
         report = event.report_to(live=item.live) if event else None
         if event is not None and report is not None:
-            memory = memory | self._service.book.put(event.with_report(replace(report, **changes)))
+            memory = memory | self._book.put(event.with_report(replace(report, **changes)))
         self._service.commit(Commit(memory=memory))
 
 

@@ -10,33 +10,32 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
 from typing import Any, ClassVar
 
 from darc.config.settings import AmberClusteringSettings
 from darc.model.counters import TriggerOutcome
 from darc.model.event import AlertType, Event, RoadName, Tense, event_id
-from darc.model.finding import AlertOrder
 from darc.model.observation import Observation
 from darc.model.sources import Source
 from darc.model.trigger import Trigger
-from darc.node.losses import SOURCES_UNKNOWN, LossKind
+from darc.node.losses import SOURCES_UNKNOWN
 from darc.node.source_lists import read_lists_apart
 from darc.queues.client import QueuesGoneError
 from darc.queues.messages import Commit, QueueEntry, QueueError
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
 from darc.science.selection import highest_snr
-from darc.services.base.alerts import CANNOT_BE_TOLD, Alerts, ChosenTrigger
+from darc.services.base.alerts import Alerts, ChosenTrigger
 from darc.services.base.measured_dm import measured_dm_error
 from darc.services.voevent_generator.alert_losses import (
     ALERT_LOSSES,
-    NOTICE_INVALID,
-    VOEVENT_INVALID,
     VOEVENT_NOT_KEPT,
+    cannot_be_told,
 )
-from darc.services.voevent_generator.composer import LIBRARIES, ComposedNotice, Composer
+from darc.services.voevent_generator.announcer import Announcer
+from darc.services.voevent_generator.composer import LIBRARIES, ComposedNotice
 from darc.services.voevent_generator.departures import Departures, Origin
 from darc.services.voevent_generator.event_life import association_of
 from darc.services.voevent_generator.event_report import reported
@@ -50,7 +49,6 @@ from darc.services.voevent_generator.settings import VOEventGeneratorSettings
 from darc.services.voevent_generator.switches import TNS, LeavingSwitch, WaySwitches
 from darc.services.voevent_generator.traits import TRAITS
 from darc.services.voevent_generator.trials import RoadTrials
-from darc.services.voevent_generator.voevent_copies import VOEventCopies
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +56,6 @@ WARM_UP_SECONDS = 0.1  # between two checks whether it is done
 #: Events of a tense that are told, the latest first: injections may come each minute.
 TOLD_EVENTS = {Tense.CURRENT: 200, Tense.TEST: 200, Tense.INJECTION: 50}
 SEARCH = "the search"
-#: Identifiers of VOEvents resolve 0.9 ms (s): two made within that would be taken for one.
-APART_SECONDS = 1e-3
-#: As many as are made at once take much less (s).
-AHEAD_SECONDS = 1.0
 
 
 class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
@@ -99,18 +93,17 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         """Start without events, and no thread that loads libraries yet."""
         self.ways = WaySwitches()
         super().prepare()
-        self._last_made = 0.0  # when the last notice was, Unix s
         self.send_updates = self.settings.send_updates
         self._listed: tuple[Source, ...] = ()
         self._list_problems: SimpleQueue[tuple[str, ...]] = SimpleQueue()  # as a thread found them
-        self._copies = VOEventCopies()
-        self.departures = Departures(self)
+        self.departures = Departures(self, self.ways)
         self.book = self.departures.book  # the events that are remembered
         self._late = LateNotices(self)
-        self._followers = Followers(self)
-        self._trials = RoadTrials(self, self.departures)
-        self._retractions = Retractions(self, self.departures)
-        self._reports = NameReports(self)
+        self._reports = NameReports(self, self.book, self.ways)
+        self.announcer = Announcer(self, self.departures, self._reports)
+        self._trials = RoadTrials(self.announcer)
+        self._retractions = Retractions(self.announcer)
+        self._followers = Followers(self.announcer, self._trials, lambda: self.send_updates)
         # The libraries take more than 1 s to import, and 100 MB: imported in a thread, as the loop
         # must not block, and before an event waits, but not while sending is disabled.
         self._warm = threading.Event()
@@ -256,7 +249,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
             raise
         # A defect must not end the service: it would take the same trigger at each start.
         except Exception as error:
-            self.cannot_be_told(one.trigger.identity, error)
+            cannot_be_told(self, one.trigger.identity, error)
             made = None
             self._outcomes[TriggerOutcome.CANNOT_BE_TOLD] += 1
         return made
@@ -275,87 +268,11 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
             self._outcomes[TriggerOutcome.ANNOUNCED_BEFORE] += 1
             return None
         before = self.book.find(association.event_id) if association else None
-        made = self.composed(event, kind, SEARCH, earlier=before.first.ivorn if before else "")
+        cited = before.first.ivorn if before else ""
+        made = self.announcer.composed(event, kind, SEARCH, earlier=cited)
         if made is None:
             self._outcomes[TriggerOutcome.CANNOT_BE_TOLD] += 1
         return made
-
-    def follow(
-        self, event: Event, kind: AlertType, by: str, reason: str, *, supervised: bool
-    ) -> tuple[Event, list[PendingEvent]] | None:
-        """Compose a further notice about an event; None where it cannot leave.
-
-        A retraction is noted even then, and leaves by each road when it can.
-
-        :return: the event with the notice, and what is to be sent
-        :raises ValueError: the event can have no such notice now; the text says why
-        """
-        retracts = kind is AlertType.RETRACTION
-        if retracts and event.is_retracted:
-            return self._retractions.owed(event)
-        event.next_notice(kind, 0.0, by, supervised=supervised)
-        roads = event.roads_to_follow()
-        usable = any(self.departures.usable(road, event.tense) for road in roads)
-        if not roads or not (usable or retracts):
-            raise ValueError(f"event {event.id} has left by no road that is in use now")
-        made = self.composed(event, kind, by, reason, supervised=supervised)
-        now = time.time()
-        if made is None:
-            if not retracts:
-                return None
-            notice = event.next_notice(kind, now, by, reason, supervised=supervised)
-            return event.with_notice(notice), []
-        made, items = self.departures.leaving(made, Origin.of(event.trigger, now, now), roads)
-        return made.event, items
-
-    def composed(
-        self,
-        event: Event,
-        kind: AlertType,
-        by: str,
-        reason: str = "",
-        *,
-        supervised: bool = False,
-        earlier: str = "",
-    ) -> ComposedNotice | None:
-        """Compose a notice, and have a copy of its VOEvent kept; None where it cannot be told."""
-        identity = event.trigger.identity
-        notice = event.next_notice(kind, self._moment(), by, reason, supervised=supervised)
-        composer = Composer(self.config, self.settings)
-        json = any(
-            self.departures.usable(road, event.tense) for road in RoadName if road.carries_notices
-        )
-        try:
-            made = composer.compose(event, notice, earlier=earlier, json=json)
-        except Exception as error:  # a defect must not end the service: see compose
-            self.cannot_be_told(identity, error)
-            return None
-        if made.invalid:
-            log.error("no notice of %s: %s", identity, made.invalid)
-            self.lost(NOTICE_INVALID, identity, made.invalid)
-            self.departures.count("notice", "invalid")
-        if made.problem:
-            self.cannot_be_told(identity, made.problem, VOEVENT_INVALID)
-        elif event.tense is not Tense.INJECTION:
-            where = self.settings.voevent_dir, self.settings.files_kept
-            self._copies.keep(*where, event.trigger, notice.number, made.xml)
-        return made
-
-    def _moment(self) -> float:
-        """Return the time of now (Unix s); of notices made at once, each has its own."""
-        now, earliest = time.time(), self._last_made + APART_SECONDS
-        # Not where the clock was set back.
-        self._last_made = earliest if now < earliest < now + AHEAD_SECONDS else now
-        return self._last_made
-
-    def cannot_be_told(
-        self, identity: str, error: Exception, kind: LossKind = CANNOT_BE_TOLD
-    ) -> None:
-        """Log and count that a notice cannot be composed; of a defect, with where it is."""
-        expected = isinstance(error, ValueError | ArithmeticError | OSError)
-        why = str(error) if expected else f"{type(error).__name__}: {error}"
-        log.error("no VOEvent of %s: %s", identity, why, exc_info=None if expected else error)
-        self.lost(kind, identity, why)
 
     # -- what comes after ----------------------------------------------------------------------
 
@@ -363,35 +280,6 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         """Gather triggers; what is about an event waits until no window is open."""
         if not self._followers.take(entry):
             super().work(entry, observation)
-
-    def announce_test(self, entry: int, order: AlertOrder) -> None:
-        """Send a test notice by all roads that tests leave by."""
-        self._trials.announce(entry, order)
-
-    def report(self, order: AlertOrder, event: Event) -> Event:
-        """Return an event that is to be reported to the TNS, once it is published.
-
-        :raises ValueError: it cannot be; the text says why
-        """
-        return self._reports.ordered(order, event)
-
-    def publish(
-        self,
-        entries: tuple[int, ...],
-        events: Sequence[Event],
-        items: Sequence[PendingEvent],
-        memory: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Commit what follows from entries, and send it.
-
-        :param memory: what is remembered beside that
-        """
-        fault_point("voevent_generator.before following")
-        kept = {item.key: item.to_plain() for item in items} | self.book.put(*events)
-        kept |= {**(memory or {}), **self._reports.to_commit()}
-        self.commit(Commit(completed=entries, memory=kept))
-        self.departures.submit(items)
-        self._reports.begin()
 
     # -- the loop ------------------------------------------------------------------------------
 
@@ -406,7 +294,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         if not self._is_ready:
             return
         self._note_list_problems()
-        for identity, why in self._copies.problems():
+        for identity, why in self.announcer.copies.problems():
             self.lost(VOEVENT_NOT_KEPT, identity, why)
         # Until it is withdrawn, what waits there may not leave. The listener's thread adds others.
         if off := self.ways.to_withdraw():
@@ -432,22 +320,6 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         self.departures.withdraw()
         self._retractions.look_again_at(RoadName)
         self._reports.withdraw(OFF)
-
-    def withdrawn_from(self, road: RoadName) -> None:
-        """Look again for what is owed on a road, which has missed a notice."""
-        self._retractions.look_again_at((road,))
-
-    # -- for departures ------------------------------------------------------------------------
-
-    def count_outcome(self, outcome: TriggerOutcome) -> None:
-        """Count what became of a trigger."""
-        self._outcomes[outcome] += 1
-
-    def note_latency(self, item: PendingEvent, sent_at: float, accepted_at: float) -> None:
-        """Note the latencies of a first notice that was acknowledged (Unix s)."""
-        times = {"taken": item.taken_at, "gathered": item.gathered_at}
-        times |= {"sent": sent_at, "accepted": accepted_at}
-        self._latencies.note(item.stages, **times)
 
 
 def _tense(one: ChosenTrigger) -> Tense:

@@ -15,8 +15,8 @@ from darc.model.event import AlertType, Event, RoadName, RoadState, Tense, event
 from darc.model.finding import AlertOrder
 from darc.queues.messages import Commit
 from darc.services.voevent_generator.alert_losses import TEST_NOT_ACKNOWLEDGED
-from darc.services.voevent_generator.announcing_service import AnnouncingService
-from darc.services.voevent_generator.departures import Departures, Origin
+from darc.services.voevent_generator.announcer import Announcer
+from darc.services.voevent_generator.departures import Origin
 from darc.services.voevent_generator.trial_trigger import is_trial, trial_trigger
 
 log = logging.getLogger(__name__)
@@ -62,13 +62,13 @@ def overdue(event: Event, limit: float, age: float) -> list[RoadName]:
 class RoadTrials:
     """Test notices of a service."""
 
-    def __init__(self, service: AnnouncingService, departures: Departures) -> None:
-        self._service = service
-        self._departures = departures
+    def __init__(self, announcer: Announcer) -> None:
+        self._announcer = announcer
+        self._service = announcer.service
         self._tried = 0.0  # Unix s; one that cannot be composed is of no event
 
     def _known(self) -> list[Event]:
-        return [event for event in self._service.book if is_trial(event)]
+        return [event for event in self._announcer.book if is_trial(event)]
 
     @property
     def acknowledged(self) -> float:
@@ -86,20 +86,21 @@ class RoadTrials:
         trigger = trial_trigger(service.config.instrument)
         event = Event(event_id(trigger, Tense.TEST), trigger, Tense.TEST, now)
         log.warning("test notice %s, by %s", event.id, order.by)
-        made = service.composed(event, AlertType.INITIAL, order.by, REASON, supervised=True)
+        made = self._announcer.composed(event, AlertType.INITIAL, order.by, REASON, supervised=True)
         entries = (entry,) if entry else ()
         if made is None:
             service.commit(Commit(completed=entries))
             return
         origin = Origin.of(trigger, now, now)
-        made, items = self._departures.leaving(made, origin, tuple(RoadName))
+        made, items = self._announcer.departures.leaving(made, origin, tuple(RoadName))
         if not items:
             service.lost(TEST_NOT_ACKNOWLEDGED, event.id, NO_ROAD)
-        service.publish(entries, [made.event], items)
+        self._announcer.publish(entries, [made.event], items)
 
     def look(self) -> None:
         """Send a test at its time of day, and report those that were not acknowledged."""
-        service, now, known = self._service, time.time(), self._known()
+        service, book = self._service, self._announcer.book
+        now, known = time.time(), self._known()
         # A clock that was ahead for a while must not keep tests from leaving until then.
         times = [self._tried, *(event.made for event in known)]
         last = max((one for one in times if one <= now), default=0.0)
@@ -107,11 +108,11 @@ class RoadTrials:
             self._tried = now
             self.announce(0, AlertOrder("test", "", "", CONFIGURED, now))
         for event in known:
-            roads = overdue(event, service.settings.test_limit, service.book.age(event.id))
+            roads = overdue(event, service.settings.test_limit, book.age(event.id))
             if roads and not event.verdict:
                 names = ", ".join(roads)
                 why = f"not acknowledged within {service.settings.test_limit:g} s by {names}"
                 service.lost(TEST_NOT_ACKNOWLEDGED, event.id, why)
                 # So that it is said once.
                 told = replace(event, verdict=why)
-                service.commit(Commit(memory=service.book.put(told)))
+                service.commit(Commit(memory=book.put(told)))
