@@ -497,15 +497,15 @@ def test_no_notice_ends_the_service_or_acts_twice(config, observation, values) -
     plain = json.dumps(notice() | values).encode()
     rules = tuple(from_plain(NoticeRule, one, "rule") for one in (LOWER, DUMP, TELL))
     actor = NoticeActor(config, replace(config.section("alert_listener"), rules=rules))
-    step = NoticeStep()
-    actor.begin(observation, step, time.time())
+    step = NoticeStep(time.time())
+    actor.begin(observation, step)
     try:
         read = read_notice(plain, TOPIC)
     except NoticeError:
         return
-    actor.act(read, step, time.time())
+    actor.act(read, step)
     uses = len(step.uses)
-    actor.act(read, step, time.time())
+    actor.act(read, step)
     assert len(step.uses) == uses
     pack(step.commit.to_plain())
 

@@ -15,7 +15,6 @@ from darc.services.alert_listener.notice_dumps import NoticeDumps
 from darc.services.alert_listener.notice_mail import subject_of, text_of
 from darc.services.alert_listener.notice_rules import beam_of, unfit
 from darc.services.alert_listener.notice_step import NoticeStep
-from darc.services.alert_listener.notice_use import NoticeUse
 from darc.services.alert_listener.retracted_events import RetractedEvents
 from darc.services.alert_listener.settings import (
     DUMP,
@@ -37,11 +36,11 @@ class NoticeActor:
     """The rules, what is observed, and what was done."""
 
     def __init__(self, config: Config, settings: AlertListenerSettings) -> None:
-        self.book = UseBook()
+        self._view = NodeView(config, settings)
+        self.book = UseBook(self._view)
         self._retracted = RetractedEvents()
         #: What became of the notice of the last `act`.
         self.outcome = NO_RULE
-        self._view = NodeView(config, settings)
         self._lowerings = Lowerings(self._view, self.book)
         self._dumps = NoticeDumps(self._view, self.book)
 
@@ -70,32 +69,25 @@ class NoticeActor:
         """Return the thresholds that are lowered, or wait for their place to be observed."""
         return self._lowerings.told()
 
-    def begin(self, observation: Observation, step: NoticeStep, now: float) -> None:
-        """Take an observation up, and lower its thresholds where a notice asks for it.
-
-        :param now: Unix s
-        """
+    def begin(self, observation: Observation, step: NoticeStep) -> None:
+        """Take an observation up, and lower its thresholds where a notice asks for it."""
         self._view.observed[observation.key] = observation
-        self._lowerings.begin(observation, step, now)
+        self._lowerings.begin(observation, step)
 
     def end(self, observation: Observation) -> None:
         """Leave an observation."""
         self._view.observed.pop(observation.key, None)
 
-    def look(self, step: NoticeStep, now: float) -> None:
-        """Do what is due, and end what is over.
-
-        :param now: Unix s
-        """
-        self._dumps.look(step, now)
-        self._lowerings.expire(step, now)
+    def look(self, step: NoticeStep) -> None:
+        """Do what is due, and end what is over."""
+        self._dumps.look(step)
+        self._lowerings.expire(step)
 
     # -- notices -------------------------------------------------------------------------------
 
-    def act(self, notice: OutsideNotice, step: NoticeStep, now: float) -> dict[str, str]:
+    def act(self, notice: OutsideNotice, step: NoticeStep) -> dict[str, str]:
         """Decide what follows from a notice.
 
-        :param now: Unix s
         :return: by rule, `USED` or why it does not act
         """
         if self._view.own.include(notice):
@@ -103,13 +95,12 @@ class NoticeActor:
             return {}
         before = len(step.uses)
         if notice.kind is AlertType.RETRACTION:
-            self._lowerings.retract(notice, step, now)
+            self._lowerings.retract(notice, step)
             self._dumps.retract(notice, step)
-            self._tell_retraction(notice, step, now)
-            step.memory |= self._retracted.add(notice.key, now)
+            self._tell_retraction(notice, step)
+            step.memory |= self._retracted.add(notice.key, step.now)
         verdicts = {
-            rule.name: self._by(rule, notice, step, now) or USED
-            for rule in self._view.settings.rules
+            rule.name: self._by(rule, notice, step) or USED for rule in self._view.settings.rules
         }
         if len(step.uses) > before:
             self.outcome = USED
@@ -118,7 +109,7 @@ class NoticeActor:
             self.outcome = next((why for why in known if why in verdicts.values()), NO_RULE)
         return verdicts
 
-    def _by(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep, now: float) -> str:
+    def _by(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep) -> str:
         """Act by a rule; return why it does not."""
         if not self._view.carries_out(rule):
             return "other nodes do that"
@@ -126,28 +117,30 @@ class NoticeActor:
             return USED_BEFORE
         if notice.kind is not AlertType.RETRACTION and notice.key in self._retracted:
             return RETRACTED_BEFORE
-        if why := unfit(rule, notice, now):
+        if why := unfit(rule, notice, step.now):
             return why
         acts = {THRESHOLD: self._lowerings.start, DUMP: self._dumps.start, TELL: self._tell}
-        return acts[rule.action](rule, notice, step, now)
+        return acts[rule.action](rule, notice, step)
 
     # -- people --------------------------------------------------------------------------------
 
-    def _tell(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep, now: float) -> str:
+    def _tell(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep) -> str:
         """Write to people; return why not."""
         observed: list[Observation | None] = [*self._view.observed.values()]
-        places = [self._view.off(rule, notice, one, now) for one in observed or [None]]
+        places = [self._view.off(rule, notice, one, step.now) for one in observed or [None]]
         if all(places):
             return places[0]
-        if not self.book.may_use(rule, notice, self._view.settings.max_uses_per_hour, step, now):
+        if not self.book.may_use(rule, notice, step):
             return "too many uses"
-        self._write(rule, notice, step, now)
-        self.book.note(rule, notice, f"told {len(self._whom)}", step, now)
+        self._write(rule, notice, step)
+        settings = self._view.settings
+        told = f"told {len(settings.email_settings.to) + len(settings.chat)}"
+        self.book.note(rule.name, TELL, notice, told, step)
         return ""
 
-    def _write(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep, now: float) -> None:
+    def _write(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep) -> None:
         beams = (
-            beam_of(notice, self._view.field(one, now)) for one in self._view.observed.values()
+            beam_of(notice, self._view.field(one, step.now)) for one in self._view.observed.values()
         )
         beam = next((beam for beam in beams if beam is not None), None)
         subject = subject_of(notice, rule.name)
@@ -157,19 +150,11 @@ class NoticeActor:
         step.memory |= Mails.memory(identity, Mail(subject, text, settings.email_settings.to))
         step.memory |= Chats.memory(identity, subject, text, settings.chat)
 
-    @property
-    def _whom(self) -> tuple[str, ...]:
-        return *self._view.settings.email_settings.to, *self._view.settings.chat
-
-    def _tell_retraction(self, notice: OutsideNotice, step: NoticeStep, now: float) -> None:
+    def _tell_retraction(self, notice: OutsideNotice, step: NoticeStep) -> None:
         """Tell those who were told of an event, once."""
         for rule in self._view.settings.rules:
             told = rule.action == TELL and self.book.has(rule.name, notice.key)
             again = f"{rule.name} (retracted)"
             if told and not self.book.has(again, notice.key):
-                self._write(rule, notice, step, now)
-                use = NoticeUse(
-                    again, TELL, notice.key, notice.source, notice.id, now, "told the retraction"
-                )
-                step.memory |= self.book.add(use)
-                step.uses.append(use)
+                self._write(rule, notice, step)
+                self.book.note(again, TELL, notice, "told the retraction", step)

@@ -69,25 +69,22 @@ class Lowerings:
             for one in list(self._lowerings.values())
         ]
 
-    def begin(self, observation: Observation, step: NoticeStep, now: float) -> None:
-        """Lower an observation's thresholds where a notice asks for it.
-
-        :param now: Unix s
-        """
-        self.expire(step, now)
+    def begin(self, observation: Observation, step: NoticeStep) -> None:
+        """Lower an observation's thresholds where a notice asks for it."""
+        self.expire(step)
         for one in list(self._lowerings.values()):
             rule = self._view.rule(one.rule)
-            if rule and not self._off(rule, one, observation, now):
-                self._lower(rule, one, observation, step, now)
+            if rule and not self._off(rule, one, observation, step.now):
+                self._lower(rule, one, observation, step)
 
-    def start(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep, now: float) -> str:
+    def start(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep) -> str:
         """Lower the threshold of what is observed, and of what will be while the rule lasts.
 
-        :param now: Unix s
         :return: why nothing is lowered now; empty: something is
         """
         if rule.where == IN_BEAM and (why := unplaced(rule, notice)):
             return why
+        now = step.now
         if rule.where == KNOWN_SOURCE and (why := self._view.off(rule, notice, None, now)):
             return why
         start = min(now, notice.trigger_time or now)
@@ -97,12 +94,12 @@ class Lowerings:
             one = ActiveLowering(rule.name, notice, known.start, known.end)
         self._lowerings[one.memory_key] = one
         step.memory[one.memory_key] = to_builtins(one)
-        self.expire(step, now)
+        self.expire(step)
         why = "waits for an observation of its place"
         for observation in list(self._view.observed.values()):
             off = self._off(rule, one, observation, now)
             if not off:
-                why = self._lower(rule, one, observation, step, now)
+                why = self._lower(rule, one, observation, step)
             elif why:
                 why = f"waits: {off}"
         return why
@@ -116,12 +113,7 @@ class Lowerings:
         return self._view.off(rule, one.notice, observation, now)
 
     def _lower(
-        self,
-        rule: NoticeRule,
-        one: ActiveLowering,
-        observation: Observation,
-        step: NoticeStep,
-        now: float,
+        self, rule: NoticeRule, one: ActiveLowering, observation: Observation, step: NoticeStep
     ) -> str:
         """Order a lower threshold for an observation; return why not."""
         notice = one.notice
@@ -137,41 +129,33 @@ class Lowerings:
             lofar=LOFAR in rule.searches,
         )
         if not self._book.has(rule.name, notice.key):
-            if not self._book.may_use(
-                rule, notice, self._view.settings.max_uses_per_hour, step, now
-            ):
+            if not self._book.may_use(rule, notice, step):
                 # Refused is refused: it does not wait for the next observation.
                 self._forget(one, step)
                 return "too many uses"
             what = (
                 f"S/N of at least {rule.snr_min:g} triggers {' and '.join(rule.searches)}"
-                f" for {one.end - now:.0f} s, in {observation.task_id}"
+                f" for {one.end - step.now:.0f} s, in {observation.task_id}"
             )
-            self._book.note(rule, notice, what, step, now)
+            self._book.note(rule.name, rule.action, notice, what, step)
         else:
             step.lines.append(f"{order.why}: applies to {observation.task_id}, too")
         step.puts.append(_order(order, observation.key))
         return ""
 
-    def expire(self, step: NoticeStep, now: float) -> None:
-        """Forget what is over, and what is too much.
-
-        :param now: Unix s
-        """
+    def expire(self, step: NoticeStep) -> None:
+        """Forget what is over, and what is too much."""
         too_many = len(self._lowerings) - MOST_LOWERINGS
         for number, one in enumerate(list(self._lowerings.values())):
-            if one.end <= now or number < too_many:
+            if one.end <= step.now or number < too_many:
                 self._forget(one, step)
 
     def _forget(self, one: ActiveLowering, step: NoticeStep) -> None:
         self._lowerings.pop(one.memory_key, None)
         step.memory[one.memory_key] = None
 
-    def retract(self, notice: OutsideNotice, step: NoticeStep, now: float) -> None:
-        """End what an event has lowered.
-
-        :param now: Unix s
-        """
+    def retract(self, notice: OutsideNotice, step: NoticeStep) -> None:
+        """End what an event has lowered."""
         for one in [one for one in self._lowerings.values() if one.notice.key == notice.key]:
             rule = self._view.rule(one.rule)
             applied = self._book.has(one.rule, notice.key)
@@ -182,7 +166,8 @@ class Lowerings:
             # Also where the rule is gone meanwhile, as amber_clustering has its order; no limit is
             # raised by so high a one.
             least = rule.snr_min if rule and rule.snr_min is not None else float(ranges.SNR.high)
-            order = LoweredThreshold(f"{notice.key} {one.rule}", "retracted", least, one.start, now)
+            key = f"{notice.key} {one.rule}"
+            order = LoweredThreshold(key, "retracted", least, one.start, step.now)
             step.puts += [_order(order, key) for key in self._view.observed]
 
 

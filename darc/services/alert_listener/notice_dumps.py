@@ -73,11 +73,8 @@ class NoticeDumps:
         """Number of dumps whose time is to come."""
         return len(self._dumps)
 
-    def start(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep, now: float) -> str:
-        """Ask for a dump, once for an event, or note that it is due later; return why not.
-
-        :param now: Unix s
-        """
+    def start(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep) -> str:
+        """Ask for a dump, once for an event, or note that it is due later; return why not."""
         if self._book.dumped(notice.key):
             return USED_BEFORE
         why = "nothing is observed"
@@ -85,14 +82,12 @@ class NoticeDumps:
             arrival = notice.arrival(observation.f_reference, rule.frequency)
             if arrival is None:
                 return "the frequency of its trigger_time is not known: see `frequency`"
-            why = self._not_dumped(rule, notice, observation, arrival, now)
+            why = self._not_dumped(rule, notice, observation, arrival, step.now)
             if why:
                 continue
-            if not self._book.may_use(
-                rule, notice, self._view.settings.max_uses_per_hour, step, now
-            ):
+            if not self._book.may_use(rule, notice, step):
                 return "too many uses"
-            self._ask(rule, notice, observation, arrival, step, now)
+            self._ask(rule, notice, observation, arrival, step)
             return ""
         return why
 
@@ -123,9 +118,8 @@ class NoticeDumps:
         observation: Observation,
         arrival: float,
         step: NoticeStep,
-        now: float,
     ) -> None:
-        instrument = self._view.config.instrument
+        instrument, now = self._view.config.instrument, step.now
         beam = 0
         if instrument.candidate_beams == "compound":
             beam = beam_of(notice, self._view.field(observation, arrival)) or 0
@@ -146,15 +140,13 @@ class NoticeDumps:
             self._dumps[due.memory_key] = due
             step.memory[due.memory_key] = due.to_plain()
             when = f"due in {arrival - now:.2f} s, when it arrives"
-        self._book.note(rule, notice, f"dump {trigger.identity}, {when}", step, now)
+        what = f"dump {trigger.identity}, {when}"
+        self._book.note(rule.name, rule.action, notice, what, step)
 
-    def look(self, step: NoticeStep, now: float) -> None:
-        """Ask for the dumps that are due.
-
-        :param now: Unix s
-        """
+    def look(self, step: NoticeStep) -> None:
+        """Ask for the dumps that are due."""
         for key, due in list(self._dumps.items()):
-            if due.due > now:
+            if due.due > step.now:
                 continue
             if due.observation in self._view.observed:
                 step.puts.append(_request(due.trigger, due.observation))

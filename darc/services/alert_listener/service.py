@@ -159,8 +159,8 @@ class AlertListener(Service[AlertListenerSettings]):
         self._actor.use(self.config, self.settings)
         if self.is_past(observation):
             return  # nothing of it is in the time of a notice
-        step = NoticeStep()
-        self._actor.begin(observation, step, time.time())
+        step = NoticeStep(time.time())
+        self._actor.begin(observation, step)
         self._commit(step)
 
     def stop_observation(self, observation: Observation) -> None:
@@ -179,7 +179,7 @@ class AlertListener(Service[AlertListenerSettings]):
             batch = self._reader.take() if self._reader else None
             if batch is None or self._reader is None:
                 break
-            step = NoticeStep()
+            step = NoticeStep(time.time())
             for message in batch.messages:
                 self._act(message, step)
                 self.queue_link.heartbeat_if_due()
@@ -188,8 +188,8 @@ class AlertListener(Service[AlertListenerSettings]):
             self._reader.done(batch)
         self._watch_stream()
         self._watch_sources()
-        step = NoticeStep()
-        self._actor.look(step, time.time())
+        step = NoticeStep(time.time())
+        self._actor.look(step)
         self._commit(step)
         self._mails.delete_sent()
         self._chats.delete_sent()
@@ -239,8 +239,8 @@ class AlertListener(Service[AlertListenerSettings]):
 
     def _act(self, message: ReadMessage, step: NoticeStep) -> None:
         """Act upon a message; what follows is in the step."""
-        now = self._heard = time.time()
-        row: dict[str, Any] = {"topic": message.topic, "at": now}
+        step.now = self._heard = time.time()
+        row: dict[str, Any] = {"topic": message.topic, "at": step.now}
         try:
             notice = read_notice(message.content, message.topic)
         except NoticeError as error:
@@ -250,7 +250,7 @@ class AlertListener(Service[AlertListenerSettings]):
                 self._may_say = time.monotonic() + SAY_SECONDS
                 log.warning("a notice of %s is unusable: %s", message.topic, error)
         else:
-            verdicts = self._actor.act(notice, step, now)
+            verdicts = self._actor.act(notice, step)
             row |= {"id": notice.id, "alert_type": str(notice.kind), "rules": verdicts}
             self._outcomes[self._actor.outcome] += 1
             log.debug("notice %s of %s: %s", notice.id, notice.source, verdicts)

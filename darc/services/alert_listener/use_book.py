@@ -7,8 +7,8 @@ from typing import Any
 
 from darc.config.typed import from_plain, to_plain
 from darc.model.outside_notice import OutsideNotice
-from darc.services.alert_listener.notice_step import NoticeStep
-from darc.services.alert_listener.notice_use import USE, NoticeUse
+from darc.services.alert_listener.node_view import NodeView
+from darc.services.alert_listener.notice_step import USE, NoticeStep, NoticeUse
 from darc.services.alert_listener.settings import DUMP, NoticeRule
 
 #: Why a rule does not act upon an event again.
@@ -22,7 +22,8 @@ MOST = 20_000
 class UseBook:
     """The uses that are remembered, the oldest first."""
 
-    def __init__(self) -> None:
+    def __init__(self, view: NodeView) -> None:
+        self._view = view
         self._uses: dict[tuple[str, str], NoticeUse] = {}
         self._dumped: set[str] = set()
 
@@ -63,28 +64,20 @@ class UseBook:
         self._put(use)
         return memory | {use.memory_key: to_plain(use)}
 
-    def may_use(
-        self, rule: NoticeRule, notice: OutsideNotice, limit: int, step: NoticeStep, now: float
-    ) -> bool:
-        """Whether another use is allowed; one that is not is in the step.
-
-        :param limit: uses in an hour
-        :param now: Unix s
-        """
-        if self.in_last_hour(now) < limit:
+    def may_use(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep) -> bool:
+        """Whether another use is allowed; one that is not is in the step."""
+        limit = self._view.settings.max_uses_per_hour
+        if self.in_last_hour(step.now) < limit:
             return True
         what = f"notice of {notice.source}, id {notice.id}, rule {rule.name}"
         step.refused.append((what, f"{limit} uses in an hour"))
         return False
 
     def note(
-        self, rule: NoticeRule, notice: OutsideNotice, what: str, step: NoticeStep, now: float
+        self, rule: str, action: str, notice: OutsideNotice, what: str, step: NoticeStep
     ) -> None:
-        """Note that a rule has acted upon a notice; what to commit is in the step.
-
-        :param now: Unix s
-        """
-        use = NoticeUse(rule.name, rule.action, notice.key, notice.source, notice.id, now, what)
+        """Note that a rule has acted upon a notice; what to commit is in the step."""
+        use = NoticeUse(rule, action, notice.key, notice.source, notice.id, step.now, what)
         step.memory |= self.add(use)
         step.uses.append(use)
 
