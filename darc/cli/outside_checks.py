@@ -104,11 +104,9 @@ def alarms(checked: CheckedNode) -> Iterator[CheckResult]:
         yield good("no chats and no Alertmanagers are configured")
         return
     if settings.chat:
-        from darc.delivery import chat  # noqa: PLC0415 - where it is used, alone
+        from darc.delivery.delivery_checks import chat_targets  # noqa: PLC0415 - as it is used
 
-        for name, why in chat.troubles(settings.chat, config.chat).items():
-            remedy = chat.remedy(why, config.chat)
-            yield wrong(f"{name}: {why}", remedy) if why else good(f"{name}: usable")
+        yield from chat_targets(settings.chat, config.chat)
     for url in settings.alertmanagers:
         parts = split(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)

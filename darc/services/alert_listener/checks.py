@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from darc.config.config import Config
-from darc.delivery import chat
-from darc.delivery.credentials import CredentialsError, read_credentials
+from darc.delivery.delivery_checks import chat_targets, kafka_credentials
 from darc.runtime.check_result import CheckResult, good, warn, wrong
 from darc.runtime.tcp_client import connect_tcp
 from darc.services.alert_listener.settings import AlertListenerSettings
@@ -34,10 +32,10 @@ def notices(config: Config) -> Iterator[CheckResult]:
         return
     if importlib.util.find_spec("gcn_kafka") is None:
         yield wrong("gcn_kafka is not installed: nothing can be read", "pip install 'darc[kafka]'")
-    yield from _credentials(settings)
-    for name, why in chat.troubles(settings.chat, config.chat).items() if settings.chat else ():
-        usable = good(f"{name}: usable")
-        yield wrong(f"{name}: {why}", chat.remedy(why, config.chat)) if why else usable
+    key = f"{_SERVICE}.credentials"
+    yield from kafka_credentials(settings.credentials, key, settings.domain, settings.client)
+    if settings.chat:
+        yield from chat_targets(settings.chat, config.chat)
     found: list[tuple[str, int]] = []
     for text in stated(settings):
         try:
@@ -45,22 +43,6 @@ def notices(config: Config) -> Iterator[CheckResult]:
         except AddressError as error:
             yield wrong(f"{_SERVERS}: {error}", f"set {_SERVICE}.client")
     yield from _reached(found)
-
-
-def _credentials(settings: AlertListenerSettings) -> Iterator[CheckResult]:
-    key = f"{_SERVICE}.credentials"
-    path = settings.credentials
-    if path is None:
-        if _SERVERS not in settings.client:
-            what = f"no credentials, without which {settings.domain} takes nothing"
-            yield wrong(what, f"set {key}")
-        return
-    try:
-        read_credentials(Path(path))
-    except CredentialsError as error:
-        yield wrong(str(error), f"chmod 600 {path}, or set {key}")
-    else:
-        yield good(f"{path} is readable by its owner alone")
 
 
 def stated(settings: AlertListenerSettings) -> list[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from darc.config.config import Config
-from darc.delivery import chat
 from darc.delivery.credentials import CredentialsError, read_credentials
+from darc.delivery.delivery_checks import Say, chat_targets, kafka_credentials
 from darc.delivery.kafka_sender import KafkaClient, KafkaSender
 from darc.delivery.outbox import DeliveryError
 from darc.model.event import RoadName
@@ -34,7 +34,8 @@ def kafka(config: Config) -> Iterator[CheckResult]:
         what = f"{' and '.join(missing)} not installed: nothing can be sent"
         yield say(what, "pip install 'darc[kafka]'")
         return
-    yield from _kafka_credentials(settings.kafka, say)
+    road, key = settings.kafka, f"{_SERVICE}.kafka.credentials"
+    yield from kafka_credentials(road.credentials, key, road.domain, road.client, say)
     yield from _topics(settings.kafka, say)
 
 
@@ -42,25 +43,7 @@ def _off(text: str, remedy: str = "") -> CheckResult:
     return warn(f"{text} ({_SERVICE}.send_events is false: nothing is sent)", remedy)
 
 
-def _kafka_credentials(
-    road: KafkaRoadSettings, say: Callable[[str, str], CheckResult]
-) -> Iterator[CheckResult]:
-    key = f"{_SERVICE}.kafka.credentials"
-    if road.credentials is None:
-        if "bootstrap.servers" not in road.client:
-            yield say(f"no credentials, without which {road.domain} takes nothing", f"set {key}")
-        return
-    try:
-        read_credentials(Path(road.credentials))
-    except CredentialsError as error:
-        yield say(str(error), f"chmod 600 {road.credentials}, or set {key}")
-    else:
-        yield good(f"{road.credentials} is readable by its owner alone")
-
-
-def _topics(
-    road: KafkaRoadSettings, say: Callable[[str, str], CheckResult]
-) -> Iterator[CheckResult]:
+def _topics(road: KafkaRoadSettings, say: Say) -> Iterator[CheckResult]:
     path = Path(road.credentials) if road.credentials else None
     client = KafkaClient(road.domain, ANSWER_SECONDS, road.client, path)
     sender = KafkaSender(client)
@@ -89,11 +72,7 @@ def people(config: Config) -> Iterator[CheckResult]:
         yield good("nobody is told of bursts by chat")
         return
     names = tuple(dict.fromkeys((*settings.chat.targets, *settings.chat.test_targets)))
-    say = wrong if settings.send_events else _off
-    for name, why in chat.troubles(names, config.chat).items():
-        yield (
-            say(f"{name}: {why}", chat.remedy(why, config.chat)) if why else good(f"{name}: usable")
-        )
+    yield from chat_targets(names, config.chat, wrong if settings.send_events else _off)
 
 
 def tns(config: Config) -> Iterator[CheckResult]:
