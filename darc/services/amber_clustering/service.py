@@ -419,7 +419,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         """Return the services that receive triggers from this node, here or on the master node."""
         if self.config.role is Role.WORKER:
             return readers
-        return tuple(name for name in readers if name in self.config.services())
+        return self.services_here(*readers)
 
     def _note(self, work: ClusteringObservation, kind: str, triggers: list[Trigger]) -> None:
         work.counts[PASSED_ON[kind]] += len(triggers)

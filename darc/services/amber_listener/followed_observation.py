@@ -21,6 +21,8 @@ from darc.trigger_files.followed_files import FollowedFiles
 
 log = logging.getLogger(__name__)
 
+#: Services that read the candidates.
+READERS = ("amber_clustering", "processor")
 # Keys in the memory of amber_listener.
 BATCH_LENGTH = "batch length"
 GATHER_INTERVAL = "gather interval"

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from darc.candidates.injections import INJECTION_UNKNOWN, Injection, packages_of
-from darc.node.losses import LossKind
 from darc.queues.messages import Commit, ContentKind, Put
 from darc.queues.plain_connection import pack
-from darc.services.amber_listener.followed_observation import INJECTIONS_NAME, FollowedObservation
+from darc.services.amber_listener.followed_observation import (
+    INJECTIONS_NAME,
+    READERS,
+    FollowedObservation,
+)
 from darc.services.amber_listener.known_injections import KnownInjections
+from darc.services.base.service import Service
 
 log = logging.getLogger(__name__)
-
-
-class RelayingService(Protocol):
-    """The service, as far as the relay needs it."""
-
-    @property
-    def readers(self) -> tuple[str, ...]:
-        """Services that read the candidates."""
-
-    def lost(self, kind: LossKind, what: str, why: str) -> None: ...
-    def commit(self, commit: Commit) -> None: ...
 
 
 class InjectionRelay:
@@ -33,7 +26,7 @@ class InjectionRelay:
     :param service: whose observations they are of
     """
 
-    def __init__(self, service: RelayingService) -> None:
+    def __init__(self, service: Service[Any]) -> None:
         self._service = service
         self._of_before = KnownInjections()
 
@@ -65,7 +58,7 @@ class InjectionRelay:
             self._service.commit(Commit(memory=memory))
 
     def _hand_on(self, following: FollowedObservation, found: Sequence[Injection]) -> None:
-        key, readers = following.observation.key, self._service.readers
+        key, readers = following.observation.key, self._service.services_here(*READERS)
         for plain in packages_of(found) if readers else ():
             put = Put(readers, ContentKind.PLAIN, pack(plain), key)
             commit = Commit(key, puts=(put,), memory=following.memory(), durable=True)

@@ -27,7 +27,7 @@ from darc.model.observation import Observation
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit, ContentKind, OutOfStepError, Put, QueueEntry
 from darc.runtime.log import about
-from darc.services.amber_listener.followed_observation import FollowedObservation
+from darc.services.amber_listener.followed_observation import READERS, FollowedObservation
 from darc.services.amber_listener.injection_relay import InjectionRelay
 from darc.services.amber_listener.settings import AmberListenerSettings
 from darc.services.amber_listener.traits import TRAITS
@@ -39,7 +39,6 @@ from darc.trigger_files.trigger_file import CHUNK_BYTES, Chunk, Replaced, Trigge
 
 log = logging.getLogger(__name__)
 
-READERS = ("amber_clustering", "processor")
 # Network file systems do not notify: poll as well.
 RECHECK_SECONDS = 1.0
 # Time for an incomplete line to be completed when the observation is stopped.
@@ -395,7 +394,7 @@ class AMBERListener(Service[AmberListenerSettings]):
             if chunk.first_rejected:
                 log.warning("%s; rejected: %s", chunk.first_rejected, in_words(chunk.rejected))
         key = following.observation.key
-        readers = self.readers
+        readers = self.services_here(*READERS)
         found = np.concatenate(candidates) if candidates else np.empty(0, CANDIDATE)
         if len(found) and (text := following.unknown_beam(found)):
             log.warning("%s", text)
@@ -428,11 +427,6 @@ class AMBERListener(Service[AmberListenerSettings]):
         following.watermark_due |= bool(content)
         if watermark:
             following.note_watermark(watermark)
-
-    @property
-    def readers(self) -> tuple[str, ...]:
-        """Services of this node that read the candidates."""
-        return tuple(name for name in READERS if name in self.config.services())
 
     def _commit(self, commit: Commit) -> None:
         try:

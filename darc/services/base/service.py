@@ -223,6 +223,10 @@ class Service(Generic[S]):
         fault_point(f"{self.name}.after committing")
         self.entries_completed += len(commit.completed)
 
+    def services_here(self, *names: str) -> tuple[str, ...]:
+        """Return those of the services that this node has."""
+        return tuple(name for name in names if name in self.config.services())
+
     def progress(self, observation: Observation) -> dict[str, int]:
         """Return how far each file of an observation is committed (bytes)."""
         return self.queue_link.progress(observation.key)
