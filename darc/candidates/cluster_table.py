@@ -19,6 +19,7 @@ from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.candidates.clusters import pulse_of
 from darc.config.records import Struct, replace
 from darc.model.candidate import CANDIDATE, Records
+from darc.model.memory_rows import rows_under
 from darc.model.processing_outcome import ClusterOutcome, Detection, ListedCandidate
 
 #: Prefix of a row's key.
@@ -99,11 +100,8 @@ class ClusterTable:
         self._others: set[str] = set()  # obsolete keys in memory
         self.fates = Counter[ClusterOutcome]()
         self._n_hidden = 0
-        remembered = {
-            key.removeprefix(PREFIX): ClusterRow.from_plain(plain, cb)
-            for key, plain in memory.items()
-            if key.startswith(PREFIX)
-        }
+        known = rows_under(memory, PREFIX)
+        remembered = {key: ClusterRow.from_plain(plain, cb) for key, plain in known.items()}
         kept: dict[str, ClusterRow] = {}
         moved: dict[str, ClusterRow] = {}
         keys = boxes.keys(_records(remembered.values()))

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from darc.config import ranges, typed
 from darc.config.records import Struct, field
 from darc.model.candidate import CANDIDATE, Records
+from darc.model.memory_rows import rows_under
 from darc.model.observation import Observation
 from darc.node.losses import LossKind
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
@@ -197,8 +198,8 @@ class Injections(Struct):
 
         :param memory: what `add` has returned
         """
-        rows = [plain for key, plain in memory.items() if key.startswith(f"{LISTED} ")]
-        known = dict.fromkeys(one for plain in rows for one in injections_of(plain))
+        listed = rows_under(memory, f"{LISTED} ").values()
+        known = dict.fromkeys(one for plain in listed for one in injections_of(plain))
         scales = Scales.of_band(observation.tsamp, observation.f_low, observation.f_high)
         return cls(scales, known)
 

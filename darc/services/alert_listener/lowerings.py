@@ -8,6 +8,7 @@ from typing import Any
 from darc.config import ranges
 from darc.config.records import Struct, convert, to_builtins
 from darc.model.lowered_threshold import LoweredThreshold
+from darc.model.memory_rows import rows_under
 from darc.model.observation import Observation
 from darc.model.outside_notice import OutsideNotice
 from darc.queues.messages import ContentKind, Put
@@ -52,9 +53,8 @@ class Lowerings:
 
         :raises ValueError: the memory holds something else
         """
-        for key, plain in memory.items():
-            if key.startswith(LOWERED) and plain is not None:
-                self._lowerings[key] = convert(plain, ActiveLowering)
+        kept = (convert(plain, ActiveLowering) for plain in rows_under(memory, LOWERED).values())
+        self._lowerings = {one.memory_key: one for one in kept}
 
     def told(self) -> list[dict[str, Any]]:
         """Return those that are, or wait for their place to be observed, as plain values."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from darc.config.records import Struct
+from darc.model.memory_rows import rows_under
 from darc.model.observation import Observation
 from darc.model.outside_notice import OutsideNotice
 from darc.model.trigger import Trigger
@@ -64,9 +65,8 @@ class NoticeDumps:
 
         :raises ValueError: the memory holds something else
         """
-        for key, plain in memory.items():
-            if key.startswith(DUE_DUMP) and plain is not None:
-                self._dumps[key] = DueDump.from_plain(plain)
+        kept = map(DueDump.from_plain, rows_under(memory, DUE_DUMP).values())
+        self._dumps = {one.memory_key: one for one in kept}
 
     @property
     def due(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from darc.model.memory_rows import rows_under
 from darc.services.alert_listener.use_book import REMEMBERED_SECONDS
 
 RETRACTED = "retracted "
@@ -23,12 +24,8 @@ class RetractedEvents:
 
     def recover(self, memory: Mapping[str, Any]) -> None:
         """Restore what `add` has returned."""
-        kept = [
-            (float(at), key.removeprefix(RETRACTED))
-            for key, at in memory.items()
-            if key.startswith(RETRACTED) and at is not None
-        ]
-        self._at |= {key: at for at, key in sorted(kept)}
+        kept = sorted((float(at), key) for key, at in rows_under(memory, RETRACTED).items())
+        self._at |= {key: at for at, key in kept}
 
     def __contains__(self, key: str) -> bool:
         return key in self._at

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from darc.config.typed import from_plain, to_plain
+from darc.model.memory_rows import rows_under
 from darc.model.outside_notice import OutsideNotice
 from darc.services.alert_listener.node_view import NodeView
 from darc.services.alert_listener.notice_step import USE, NoticeStep, NoticeUse
@@ -29,11 +30,7 @@ class UseBook:
 
     def recover(self, memory: Mapping[str, Any]) -> None:
         """Restore what `add` has returned."""
-        uses = [
-            from_plain(NoticeUse, plain, "use")
-            for key, plain in memory.items()
-            if key.startswith(USE) and plain is not None
-        ]
+        uses = [from_plain(NoticeUse, plain, "use") for plain in rows_under(memory, USE).values()]
         for use in sorted(uses, key=lambda one: one.at):
             self._put(use)
 

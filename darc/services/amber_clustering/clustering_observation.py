@@ -11,6 +11,7 @@ from darc.candidates.time_windows import DueWindow, OpenWindows
 from darc.config.records import Struct, field
 from darc.config.settings import AmberClusteringSettings
 from darc.model.counters import Counted, identified, plain_counts
+from darc.model.memory_rows import rows_under
 from darc.model.trigger import Trigger
 from darc.services.amber_clustering.decisions import Decider, Decision
 from darc.services.amber_clustering.deeper_search import DeeperSearch
@@ -62,11 +63,7 @@ class ClusteringObservation(Struct):
 
         :param memory: see :meth:`row` and :meth:`totals`
         """
-        saved = {
-            int(key.removeprefix(WINDOW)): value
-            for key, value in memory.items()
-            if key.startswith(WINDOW)
-        }
+        saved = {int(window): value for window, value in rows_under(memory, WINDOW).items()}
         settled = {n: value for n, value in saved.items() if SETTLED_THROUGH in value}
         windows = OpenWindows(
             settings.interval,

@@ -13,6 +13,7 @@ from darc.config.records import replace
 from darc.config.settings import AmberClusteringSettings
 from darc.model.candidate import Records
 from darc.model.lowered_threshold import LoweredThreshold
+from darc.model.memory_rows import rows_under
 from darc.services.amber_clustering.decisions import Decider, Decision
 
 #: Prefix of an order's key in the memory of an observation.
@@ -42,11 +43,7 @@ class DeeperSearch:
         self._settings = settings
         self._start = start
         self._deciders: dict[_Limits, Decider] = {}
-        orders = [
-            LoweredThreshold.from_plain(plain)
-            for key, plain in memory.items()
-            if key.startswith(LOWERED) and plain is not None
-        ]
+        orders = map(LoweredThreshold.from_plain, rows_under(memory, LOWERED).values())
         self._orders = {order.key: order for order in orders}
 
     def add(self, order: LoweredThreshold) -> dict[str, Any]:

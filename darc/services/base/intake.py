@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from darc.config.records import Struct
 from darc.model.finding import is_order
+from darc.model.memory_rows import rows_under
 from darc.queues.messages import CallError, Commit, ContentKind, Put, QueueError
 from darc.queues.method_call import call_method
 from darc.queues.plain_connection import pack, unpack
@@ -209,10 +210,9 @@ class NamedIntake:
 
 def _sources(memory: Mapping[str, Any]) -> dict[str, tuple[int, float]]:
     """Return the last number by source, and its time (Unix s; earlier versions did not save it)."""
-    kept = {key[len(FROM) :]: value for key, value in memory.items() if key.startswith(FROM)}
     return {
         source: (value, 0.0) if isinstance(value, int) else (int(value[0]), float(value[1]))
-        for source, value in kept.items()
+        for source, value in rows_under(memory, FROM).items()
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from darc.model.event import RoadName
+from darc.model.memory_rows import rows_under
 from darc.queues.messages import Commit
 from darc.runtime.log import about
 from darc.services.base.service import Service
@@ -28,7 +29,7 @@ class LateNotices:
 
     def recover(self, memory: Mapping[str, Any]) -> None:
         """Count nothing again that an earlier process has counted."""
-        self._said = frozenset(key.removeprefix(LATE) for key in memory if key.startswith(LATE))
+        self._said = frozenset(rows_under(memory, LATE))
 
     def look(self, waiting: Iterable[tuple[PendingEvent, str]], limit: float) -> None:
         """Count what is late since the last call as a loss, once for each road.
