@@ -412,6 +412,17 @@ class ProcessorMasterSettings(Struct, frozen=True):
     email_settings: EmailSettings
 
 
+class AlertSettings(Struct, frozen=True):
+    """Settings of each service that gathers triggers, for LOFAR or for notices."""
+
+    test: bool
+    send_events: bool
+    settle: Settle
+    interval: Interval
+    age_limit: float  # s, oldest trigger that is still sent; each service has a range of its own
+    server_port: Port
+
+
 class OfflineProcessingSettings(Struct, frozen=True):
     """Section `offline_processing`."""
 

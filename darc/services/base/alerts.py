@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from darc.config.records import Struct, convert, replace
+from darc.config.settings import AlertSettings
 from darc.model.counters import TriggerOutcome, identified
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
@@ -54,26 +55,6 @@ TOO_MANY_AT_ONCE = LossKind(
     "triggers were not sent: too many at once",
     "The strongest were sent. Look for interference; raise amber_clustering.thresh_lofar.",
 )
-
-
-class AlertSettings(Protocol):
-    """Settings that these services share.
-
-    Times are in s.
-    """
-
-    @property
-    def test(self) -> bool: ...
-    @property
-    def send_events(self) -> bool: ...
-    @property
-    def settle(self) -> float: ...
-    @property
-    def interval(self) -> float: ...
-    @property
-    def age_limit(self) -> float: ...
-    @property
-    def server_port(self) -> int: ...
 
 
 A = TypeVar("A", bound=AlertSettings)

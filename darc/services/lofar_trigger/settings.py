@@ -4,30 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from darc.config.records import Struct
 from darc.config.settings import (
+    AlertSettings,
     EmailSettings,
-    Interval,
     PlacePath,
     Port,
     Seconds,
-    Settle,
     Text,
     Window,
 )
 from darc.config.typed import Range
 
 
-class LofarTriggerSettings(Struct, frozen=True):
+class LofarTriggerSettings(AlertSettings, frozen=True):
     """Section `lofar_trigger`."""
 
     log_file: PlacePath
-    test: bool
-    send_events: bool
-    settle: Settle
-    interval: Interval
-    age_limit: Seconds  # oldest trigger that is still sent
-    server_port: Port
+    age_limit: Seconds
     lofar_host: Text
     lofar_port: Port
     lofar_freq: Annotated[float, Range(1, 100_000)]  # MHz

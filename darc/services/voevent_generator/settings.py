@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from darc.config.ivoid import ALLOWED, is_ivoid
 from darc.config.kafka_secrets import secrets_in_client
 from darc.config.records import Struct
-from darc.config.settings import Interval, Names, PlacePath, Port, Settle, Text
+from darc.config.settings import AlertSettings, Names, PlacePath, Port, Text
 from darc.config.typed import (
     AsText,
     Contradiction,
@@ -138,18 +138,13 @@ def _is_private(url: str) -> bool:
     return parts.scheme == "https" or host in ("localhost", "127.0.0.1", "::1")
 
 
-class VOEventGeneratorSettings(CrossChecked, Struct, frozen=True):
+class VOEventGeneratorSettings(CrossChecked, AlertSettings, frozen=True):
     """Section `voevent_generator`."""
 
     log_file: PlacePath
     voevent_dir: PlacePath
     files_kept: _FilesKept  # in voevent_dir
-    test: bool
-    send_events: bool
-    settle: Settle
-    interval: Interval
-    age_limit: Annotated[float, Range(0.01, 1e9)]  # s, oldest trigger that is still sent
-    server_port: Port
+    age_limit: Annotated[float, Range(0.01, 1e9)]
     broker_host: Text
     broker_port: Port
     broker_timeout: _Timeout  # s for the broker to answer
