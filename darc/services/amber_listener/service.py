@@ -259,7 +259,6 @@ class AMBERListener(Service[AmberListenerSettings]):
         files.refused.clear()
         for path in files.written_anew:
             self._count(following, Counted.FILES_WRITTEN_ANEW)
-            self._account(following)
             log.warning("%s, of an earlier observation, was written anew: it is read whole", path)
         files.written_anew.clear()
         if number := files.newly_left_alone:
@@ -267,14 +266,12 @@ class AMBERListener(Service[AmberListenerSettings]):
             log.info("%d files of earlier observations are left alone", number)
             self._count(following, Counted.EARLIER_FILES, number)
             self.commit(Commit(following.observation.key, memory=following.memory()))
-            self._account(following)
 
     def _hear(self, following: FollowedObservation) -> None:
         """Count and log the events of the source."""
         for event in following.source.events():
             if event.counter:
                 self._count(following, event.counter, event.number)
-                self._account(following)
             if event.loss:
                 if event.logged:
                     log.error("%s", event.text)
@@ -358,7 +355,6 @@ class AMBERListener(Service[AmberListenerSettings]):
             file.earlier,
         )
         file.earlier = 0
-        self._account(following)
 
     def _fails(self, following: FollowedObservation, file: TriggerFile, why: str) -> None:
         following.failing[file.path] = why
@@ -476,6 +472,7 @@ class AMBERListener(Service[AmberListenerSettings]):
     def _count(self, following: FollowedObservation, what: str, number: int = 1) -> None:
         following.counts[what] += number
         self._totals[what] += number
+        self._account(following)
 
     def _account(self, following: FollowedObservation) -> None:
         note_latest(self.counts, following.observation.task_id, following.counts)
