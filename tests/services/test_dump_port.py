@@ -58,14 +58,14 @@ def peer() -> Iterator[Peer]:
 def test_it_is_read(dada: DadaDbevent) -> None:
     before = time.time()
     handed_in = request_dump(dada.port, TEXT)
-    assert handed_in.read
+    assert handed_in.unread is None
     assert before <= handed_in.sent <= time.time()
     assert [received.text for received in dada.received] == [TEXT]
 
 
 def test_several_after_each_other(dada: DadaDbevent) -> None:
     for _ in range(5):
-        assert request_dump(dada.port, TEXT).read
+        assert request_dump(dada.port, TEXT).unread is None
     assert [received.text for received in dada.received] == [TEXT] * 5
 
 
@@ -74,14 +74,14 @@ def test_nobody_is_there(dada: DadaDbevent) -> None:
     with pytest.raises(ConnectionRefusedError):
         request_dump(dada.port, TEXT)
     dada.accept()
-    assert request_dump(dada.port, TEXT).read
+    assert request_dump(dada.port, TEXT).unread is None
     with pytest.raises(ConnectionRefusedError):
         request_dump(free_port(), TEXT)
 
 
 def test_one_that_does_not_read_may_still_do_so(dada: DadaDbevent) -> None:
     dada.never_read = True
-    assert not request_dump(dada.port, TEXT).read
+    assert request_dump(dada.port, TEXT).unread is not None
     assert dada.received == []
     dada.never_read = False
     assert [received.text for received in dada.wait_for(1, TIMEOUT)] == [TEXT]
@@ -140,7 +140,7 @@ def test_one_that_talks_without_end(peer: Peer) -> None:
             while True:
                 connection.sendall(b"ok\n" * 10_000)
 
-    assert not request_dump(peer(talk), TEXT).read
+    assert request_dump(peer(talk), TEXT).unread is not None
 
 
 def test_when_it_left_is_not_when_it_was_read(peer: Peer) -> None:
@@ -155,7 +155,7 @@ def test_when_it_left_is_not_when_it_was_read(peer: Peer) -> None:
             closed.append(time.time())
 
     handed_in = request_dump(peer(hold), TEXT)
-    assert handed_in.read
+    assert handed_in.unread is None
     assert handed_in.sent < closed[0]
 
 
@@ -168,7 +168,7 @@ def test_one_that_says_something_and_reads(peer: Peer) -> None:
             read.append(lines.read())
             connection.sendall(b"thanks\n")
 
-    assert request_dump(peer(answer), TEXT).read
+    assert request_dump(peer(answer), TEXT).unread is None
     assert read == [TEXT.encode()]
 
 

@@ -26,11 +26,6 @@ class SentRequest(Struct, frozen=True):
     sent: float
     unread: socket.socket | None
 
-    @property
-    def read(self) -> bool:
-        """Whether dada_dbevent has read the request and closed the connection."""
-        return self.unread is None
-
 
 def request_dump(port: int, text: str) -> SentRequest:
     """Send a request: one connection, which dada_dbevent closes when it has read it.

@@ -294,7 +294,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         if now > job.useful_until:
             # It was sent nevertheless: dada_dbevent knows best which data it has.
             self._lose(job, "the data had left the buffer before it was asked for")
-        outcome = TriggerOutcome.SENT if handed_in.read else TriggerOutcome.SENT_NOT_CONFIRMED
+        outcome = TriggerOutcome.SENT_NOT_CONFIRMED if handed_in.unread else TriggerOutcome.SENT
         self._finish_job(job, outcome, handed_in)
         if handed_in.unread:
             log.info("dada_dbevent (port %d) took a request, and keeps it open", job.port)

@@ -27,7 +27,7 @@ def check_notice(content: bytes) -> None:
 
     :raises InvalidNoticeError: it is not valid; the message says where and why
     """
-    errors = sorted(_validator().iter_errors(json.loads(content)), key=str)
+    errors = sorted(validator().iter_errors(json.loads(content)), key=str)
     if errors:
         first = errors[0]
         where = "/".join(map(str, first.absolute_path)) or "the notice"
@@ -35,13 +35,9 @@ def check_notice(content: bytes) -> None:
         raise InvalidNoticeError(f"not a notice: {where}: {first.message[:_SHOWN]}{more}")
 
 
-def warm_up() -> None:
-    """Load the library and the schema."""
-    _validator()
-
-
 @cache
-def _validator() -> Any:
+def validator() -> Any:
+    """Return what validates notices, with the library and the schema loaded."""
     # 0.1 s and 10 MB: for those whose events leave as notices.
     from jsonschema import Draft202012Validator  # noqa: PLC0415
 

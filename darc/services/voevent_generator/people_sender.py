@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 
 from darc.config.settings import ChatSettings
@@ -64,8 +65,8 @@ class PeopleSender:
             awaited = {*now} - self._slow
         answers: dict[str, str] = {}
         if now:
-            work = copy_context().run, self._ask, item, now, answers
-            threading.Thread(target=work[0], args=work[1:], name="people", daemon=True).start()
+            work = partial(copy_context().run, self._ask, item, now, answers)
+            threading.Thread(target=work, name="people", daemon=True).start()
             with self._lock:
                 self._lock.wait_for(lambda: awaited <= answers.keys(), GRACE)
                 errors |= {name: why for name in now if (why := answers.get(name, UNDER_WAY))}

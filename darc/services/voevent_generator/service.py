@@ -339,6 +339,6 @@ def _warm_up(senders: RoadSenders, *, json: bool) -> None:
         sky.galactic(0.0, 0.0)
         voevent_xml.check(voevent_xml.new_event("ivo://darc/warm-up#0", "test"))
         if json:
-            from darc.services.voevent_generator.notice_schema import warm_up  # noqa: PLC0415
+            from darc.services.voevent_generator.notice_schema import validator  # noqa: PLC0415
 
-            warm_up()
+            validator()
