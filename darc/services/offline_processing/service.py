@@ -12,6 +12,7 @@ from collections import deque
 from typing import Any, ClassVar
 
 from darc.candidates.pool import DoneTask, LocalPool
+from darc.config.records import Struct
 from darc.config.settings import OfflineProcessingSettings
 from darc.model.observation import Observation
 from darc.node.losses import LossKind
@@ -41,6 +42,14 @@ WORK_FAILED = LossKind(
 )
 
 
+class WaitingObservation(Struct, frozen=True):
+    """Observation to be processed, with the settings and the memory of its start."""
+
+    observation: Observation
+    settings: OfflineProcessingSettings
+    memory: dict[str, Any]
+
+
 class OfflineProcessing(Service[OfflineProcessingSettings]):
     """Service that waits for the end of observations, whether or not they are stopped."""
 
@@ -54,9 +63,7 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
         """Start without observations."""
         self.done = 0  # tasks since this process was started; likewise failed
         self.failed = 0
-        self._waiting: dict[str, Observation] = {}  # waiting for their end, or for earlier ones
-        self._kept_settings: dict[str, OfflineProcessingSettings] = {}
-        self._remembered: dict[str, dict[str, Any]] = {}
+        self._waiting: dict[str, WaitingObservation] = {}  # for their end, or for earlier ones
         self._current: Observation | None = None
         self._tasks: deque[OfflineTask] = deque()
         self._pool: LocalPool | None = None  # of the current observation
@@ -73,23 +80,16 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
         """Queue the observation, which is processed after its end."""
-        self._waiting[observation.key] = observation
-        self._kept_settings[observation.key] = self.settings
-        self._remembered[observation.key] = memory
+        self._waiting[observation.key] = WaitingObservation(observation, self.settings, memory)
 
     def abort_observation(self, observation: Observation) -> None:
         """Drop the observation, and end the task in progress."""
         self._waiting.pop(observation.key, None)
-        self._forget(observation.key)
         if self._current and self._current.key == observation.key:
             if self._tasks:
                 log.info("%s: aborted", self._tasks[0])
             self._tasks.clear()
             self._end()
-
-    def _forget(self, key: str) -> None:
-        self._kept_settings.pop(key, None)
-        self._remembered.pop(key, None)
 
     def patience(self) -> float:
         """Return how long to wait for entries while a task is in progress or none is (s)."""
@@ -107,23 +107,21 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
     def _begin_observation(self) -> None:
         """Start with the observation that has ended first, if there is one."""
         now = time.time()
-        ended = [one for one in self._waiting.values() if one.end <= now]
+        ended = [one for one in self._waiting.values() if one.observation.end <= now]
         if not ended:
             return
-        observation = min(ended, key=lambda one: one.end)
-        key = observation.key
-        with about(key):
-            tasks, problems = plan(observation, self._kept_settings[key], self.config)
+        first = min(ended, key=lambda one: one.observation.end)
+        observation = first.observation
+        with about(observation.key):
+            tasks, problems = plan(observation, first.settings, self.config)
             for problem in problems:
                 log.error("%s", problem)
-            known = self._remembered[key]
-            self._tasks = deque(task for task in tasks if WORK + task.key not in known)
+            self._tasks = deque(task for task in tasks if WORK + task.key not in first.memory)
             what = ", ".join(task.key for task in self._tasks)
             log.info("offline work: %s", what or "nothing to do")
-        self._waiting.pop(key)
+        self._waiting.pop(observation.key)
         self._current = observation
-        limit = self._kept_settings[key].time_limit
-        self._pool = LocalPool(1, self.name, nice=NICE, time_limit=limit)
+        self._pool = LocalPool(1, self.name, nice=NICE, time_limit=first.settings.time_limit)
 
     def _advance(self, observation: Observation) -> None:
         for done in self._pool.outcomes() if self._pool else ():
@@ -133,7 +131,6 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
                 self._pool.submit(self._tasks[0])
             return
         self._end()
-        self._forget(observation.key)
         self.commit(Commit(observation.key, memory={ENDED: True}))
         self.finish(observation)
 
