@@ -21,7 +21,7 @@ from darc.model.outside_notice import OutsideNotice
 from darc.model.sources import parse_source_list
 from darc.node.observation_files import read_observation
 from darc.runtime.paths import packaged
-from darc.services.alert_listener.node_field import field_of
+from darc.services.alert_listener.node_view import field_of
 from darc.services.alert_listener.notice_rules import (
     Field,
     OwnNotices,
