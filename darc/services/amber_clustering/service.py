@@ -104,7 +104,6 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
     def prepare(self) -> None:
         self.counts: dict[str, dict[str, int]] = {}  # by observation, the latest ones
         self._totals: Counter[str] = Counter(dict.fromkeys(TOTALS, 0))
-        self.bad_entries = 0
         self._work: dict[str, ClusteringObservation] = {}
         self._forwarders: tuple[Forwarder, ...] = ()
 
@@ -263,10 +262,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
                 raise ValueError(f"{entry.kind} where candidates are expected")
             candidates = candidates_from_bytes(entry.content)
         except ValueError as error:
-            self.bad_entries += 1
-            log.error("entry %d dropped: %s", entry.id, error)
-            self.lost(ENTRIES_DROPPED, f"entry {entry.id}", str(error))
-            self.commit(Commit(entry.observation, completed=(entry.id,)))
+            self.drop_unusable(entry, error)
             return
         times = EntryTimes(entry.written, entry.read, entry.held_at)
         work.windows.add(entry.id, entry.watermark, candidates, times)

@@ -17,7 +17,7 @@ from darc.config.config import Config, ConfigError
 from darc.config.records import replace
 from darc.config.typed import from_plain, to_plain
 from darc.model.observation import Observation
-from darc.node.losses import LOSSES, Losses, LossKind
+from darc.node.losses import ENTRIES_DROPPED, LOSSES, Losses, LossKind
 from darc.node.node_config import load_config, load_node_config
 from darc.queues.messages import (
     Commit,
@@ -85,6 +85,8 @@ class Service(Generic[S]):
     traits: ClassVar[ServiceTraits] = ServiceTraits()
     #: Whether it sends to external systems: its commits are then synced to disk.
     outward: ClassVar[bool] = False
+    #: Number of entries that could not be read.
+    bad_entries: int = 0
 
     _common_attributes: ClassVar[tuple[str, ...]] = (
         "log_file",
@@ -226,6 +228,13 @@ class Service(Generic[S]):
     def services_here(self, *names: str) -> tuple[str, ...]:
         """Return those of the services that this node has."""
         return tuple(name for name in names if name in self.config.services())
+
+    def drop_unusable(self, entry: QueueEntry, error: ValueError) -> None:
+        """Complete an entry that cannot be read; it is counted, and a loss."""
+        self.bad_entries += 1
+        log.error("entry %d dropped: %s", entry.id, error)
+        self.lost(ENTRIES_DROPPED, f"entry {entry.id}", str(error))
+        self.commit(Commit(entry.observation, completed=(entry.id,)))
 
     def progress(self, observation: Observation) -> dict[str, int]:
         """Return how far each file of an observation is committed (bytes)."""

@@ -80,7 +80,6 @@ class TriggerConsumer(Consumer[S], Generic[S]):
         """Set the counters to 0."""
         self.triggers_received = 0
         self._outcomes: Counter[str] = Counter()
-        self.bad_entries = 0
         self.latencies = Latencies()
 
     @property

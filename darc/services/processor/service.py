@@ -106,7 +106,6 @@ class ProcessorManager(Service[ProcessorSettings]):
     def prepare(self) -> None:
         """Set the counters to 0; the pool is started with the first task."""
         self.candidates_received = 0
-        self.bad_entries = 0
         self.clusters_done = 0  # since this process was started
         self.fates: dict[str, dict[str, int]] = {}  # by observation, the latest ones
         self._work: dict[str, ObservationWork] = {}
@@ -203,11 +202,10 @@ class ProcessorManager(Service[ProcessorSettings]):
                 raise ValueError(f"{entry.kind} where candidates are expected")
             candidates = candidates_from_bytes(entry.content)
         except ValueError as error:
-            if work is not None or entry.kind is not ContentKind.END:
-                self.bad_entries += 1
-                log.error("entry %d dropped: %s", entry.id, error)
-                self.lost(ENTRIES_DROPPED, f"entry {entry.id}", str(error))
-            self.commit(Commit(entry.observation, completed=(entry.id,)))
+            if work is None and entry.kind is ContentKind.END:
+                self.commit(Commit(entry.observation, completed=(entry.id,)))
+            else:
+                self.drop_unusable(entry, error)
             return
         self.candidates_received += len(candidates)
         if work is None:
