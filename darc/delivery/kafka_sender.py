@@ -46,14 +46,14 @@ class KafkaClient(Struct, frozen=True):
 
     :param domain: of GCN: its broker is kafka.<domain>, unless `settings` has bootstrap.servers
     :param settings: of the Kafka client, over ours
-    :param credentials: file of client id and secret, and other secret settings; None: none
+    :param credentials: path of client id, secret, and other secret settings; None: none
     :param timeout: of a message, after which the client does not send it any more, s
     """
 
     domain: str
     timeout: float
     settings: Mapping[str, str] = field(default_factory=dict)
-    credentials: Path | None = None
+    credentials: str | None = None
 
     @property
     def where(self) -> str:
@@ -88,7 +88,7 @@ def make_client(
     :raises KafkaClientError: it cannot be made
     """
     try:
-        credentials = read_credentials(client.credentials) if client.credentials else None
+        credentials = read_credentials(Path(client.credentials)) if client.credentials else None
         import gcn_kafka  # noqa: PLC0415 - see the top
     except CredentialsError as error:
         raise KafkaClientError(str(error)) from None

@@ -267,7 +267,7 @@ def test_a_reader_without_client_or_credentials_says_so_and_tries_again(
     path = tmp_path / "gcn"
     path.write_text(f"client_secret = {SECRET}\n")
     path.chmod(0o644)
-    of = replace(client(broker), credentials=path)
+    of = replace(client(broker), credentials=str(path))
     one = KafkaReader(ReadSource(of, (topic,), "darc.test", LIMITS))
     wait_for(lambda: "others can read it (mode 0644)" in one.error, 20.0)
     path.chmod(0o600)
@@ -296,7 +296,7 @@ def test_a_secret_is_in_no_log(
         "debug": "security",
     }
     caplog.set_level(logging.DEBUG)
-    one = KafkaReading(ReadSource(KafkaClient("x", 1.0, settings, path), ("t",), "g", LIMITS))
+    one = KafkaReading(ReadSource(KafkaClient("x", 1.0, settings, str(path)), ("t",), "g", LIMITS))
     wait_for(lambda: "OAUTHBEARER" in caplog.text or one.error != "not connected yet", 20.0)
     time.sleep(1.0)
     one.end(patience(12.0))

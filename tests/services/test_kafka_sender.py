@@ -287,7 +287,7 @@ def test_a_file_that_is_not_used_is_named_without_what_it_holds(
         read_credentials(path)
     assert str(path) in str(error.value)
     assert SECRET not in str(error.value)
-    made = KafkaSender(KafkaClient("gcn.nasa.gov", 1.0, {}, path))
+    made = KafkaSender(KafkaClient("gcn.nasa.gov", 1.0, {}, str(path)))
     with pytest.raises(DeliveryError, match=why):
         made.send(topic, "key", b"x")
 
@@ -317,7 +317,7 @@ def test_a_secret_is_in_no_log_and_no_traceback(
         "debug": "security",
     }
     caplog.set_level(logging.DEBUG)
-    made = KafkaSender(KafkaClient("gcn.nasa.gov", 2.0, settings, path))
+    made = KafkaSender(KafkaClient("gcn.nasa.gov", 2.0, settings, str(path)))
     with pytest.raises(DeliveryError) as error:
         made.send(topic, "key", b"x")
     wait_for(lambda: caplog.records, 10.0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from pathlib import Path
 from typing import Any, ClassVar
 
 from darc.delivery.kafka_reader import KafkaReader
@@ -205,12 +204,7 @@ class AlertListener(Service[AlertListenerSettings]):
     def _follow_settings(self) -> None:
         """Read what the settings say, which may have changed."""
         settings = self.settings
-        client = KafkaClient(
-            settings.domain,
-            0.0,
-            settings.client,
-            Path(settings.credentials) if settings.credentials else None,
-        )
+        client = KafkaClient(settings.domain, 0.0, settings.client, settings.credentials)
         limits = ReadLimits(settings.max_bytes, settings.max_per_second)
         source = ReadSource(client, settings.topics, settings.group, limits)
         wanted = source if settings.is_on else None

@@ -44,8 +44,7 @@ def _off(text: str, remedy: str = "") -> CheckResult:
 
 
 def _topics(road: KafkaRoadSettings, say: Say) -> Iterator[CheckResult]:
-    path = Path(road.credentials) if road.credentials else None
-    client = KafkaClient(road.domain, ANSWER_SECONDS, road.client, path)
+    client = KafkaClient(road.domain, ANSWER_SECONDS, road.client, road.credentials)
     sender = KafkaSender(client)
     try:
         known = sender.topics()

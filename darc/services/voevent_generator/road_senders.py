@@ -134,8 +134,8 @@ class RoadSenders:
         """Return the connection, which is another one where its settings have changed."""
         with self._lock:
             settings = self._settings().kafka
-            path = Path(settings.credentials) if settings.credentials else None
-            client = KafkaClient(settings.domain, settings.timeout, settings.client, path)
+            reached = settings.domain, settings.timeout, settings.client, settings.credentials
+            client = KafkaClient(*reached)
             known = self._kafka.get(is_burst)
             if known is None or known.client != client:
                 if known is not None:
