@@ -42,13 +42,6 @@ class UseBook:
         """Whether a dump was asked for because of an event, by whichever rule."""
         return key in self._dumped
 
-    def in_last_hour(self, now: float) -> int:
-        """Return the number of uses in the last hour; one that the clock puts later counts, too.
-
-        :param now: Unix s
-        """
-        return sum(use.at > now - HOUR for use in self._uses.values())
-
     def add(self, use: NoticeUse) -> dict[str, Any]:
         """Note a use; return the memory to commit, without what is too old to come again."""
         memory: dict[str, Any] = {}
@@ -64,7 +57,8 @@ class UseBook:
     def may_use(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep) -> bool:
         """Whether another use is allowed; one that is not is in the step."""
         limit = self._view.settings.max_uses_per_hour
-        if self.in_last_hour(step.now) < limit:
+        # One that the clock puts later than now counts, too.
+        if sum(use.at > step.now - HOUR for use in self._uses.values()) < limit:
             return True
         what = f"notice of {notice.source}, id {notice.id}, rule {rule.name}"
         step.refused.append((what, f"{limit} uses in an hour"))

@@ -96,14 +96,6 @@ class Chats:
             for one in outbox.waiting
         ]
 
-    def close(self, timeout: float = 0.0) -> None:
-        """Send no more.
-
-        :param timeout: s to wait for what is under way
-        """
-        for outbox in self._outboxes.values():
-            outbox.close(timeout)
-
     def _send(self, note: ChatNote) -> None:
         from darc.delivery import chat  # noqa: PLC0415 - subprocess; where people are told, alone
 
