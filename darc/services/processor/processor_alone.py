@@ -11,12 +11,11 @@ from darc.candidates.results.publication import Publication
 from darc.config.records import Struct
 from darc.config.settings import ProcessorMasterSettings
 from darc.model.results import ObservationResults
-from darc.model.results_email import results_email
-from darc.services.base.mails import MAIL_GIVEN_UP, Mail, Mails
+from darc.services.base.mails import MAIL_GIVEN_UP, Mails
 from darc.services.processor.processor_master import (
     RESULTS_INCOMPLETE,
-    pdfs_of,
     publication_of,
+    results_mail,
     show_lists,
 )
 from darc.services.processor.service import ProcessorManager
@@ -81,12 +80,7 @@ class ProcessorAlone(ProcessorManager):
             self.try_again(work, "results not shown", done.error)
             return
         assert isinstance(done.task, PublishingJob)
-        for problem in done.result.problems:
-            self.lost(RESULTS_INCOMPLETE, work.observation.task_id, problem)
-        page = str(done.task.publication.page)
         settings = self.config.of(ProcessorMasterSettings)
-        subject, text = results_email(done.result, settings.ntrig_email_max, page)
-        identity = f"{work.observation.task_id} {work.began:.0f} results"
-        to = settings.email_settings.to
-        self._mails.post(identity, Mail(subject, text, to, pdfs_of(done.result)))
+        mail = results_mail(self, done.result, done.task.publication, settings)
+        self._mails.post(f"{work.observation.task_id} {work.began:.0f} results", mail)
         self.end(work)

@@ -213,25 +213,19 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         directory = one.publication.wanted.directory
         subject, text = missing_email(one.observation, news, directory, waited)
         beams = " ".join(map(str, sorted(news)))
-        self._post(f"{one.run} missing {beams}", subject, text)
+        mail = Mail(subject, text, self.settings.email_settings.to)
+        self._mails.post(f"{one.run} missing {beams}", mail)
         # After a crash here, the e-mail is sent again: rather twice than never.
         self.commit(Commit(one.observation.key, memory={TOLD: sorted(one.reported)}))
 
     def _finish(self, one: AwaitedResults, results: ObservationResults) -> None:
-        for problem in results.problems:
-            self.lost(RESULTS_INCOMPLETE, one.observation.task_id, problem)
-        page = str(one.publication.page)
-        subject, text = results_email(results, self.settings.ntrig_email_max, page)
-        log.info("%s; see %s", subject, page)
-        self._post(f"{one.run} results", subject, text, pdfs_of(results))
+        mail = results_mail(self, results, one.publication, self.settings)
+        log.info("%s; see %s", mail.subject, one.publication.page)
+        self._mails.post(f"{one.run} results", mail)
         # After a crash here, the e-mail is sent again, with the same Message-ID.
         self.commit(Commit(one.observation.key, memory={ENDED: True}))
         del self.awaited[one.observation.key]
         self.finish(one.observation)
-
-    def _post(self, identity: str, subject: str, text: str, files: tuple[Path, ...] = ()) -> None:
-        to = self.settings.email_settings.to
-        self._mails.post(identity, Mail(subject, text, to, files))
 
     # -- in the thread -------------------------------------------------------------------------
 
@@ -290,9 +284,18 @@ def site_of(config: Config) -> Path:
     )
 
 
-def pdfs_of(results: ObservationResults) -> tuple[Path, ...]:
-    """Return the files of the plots."""
-    return tuple(path for beam in results.beams for path in beam.files if path.suffix == ".pdf")
+def results_mail(
+    service: Service[Any],
+    results: ObservationResults,
+    publication: Publication,
+    settings: ProcessorMasterSettings,
+) -> Mail:
+    """Return the e-mail about results, with the plots; what they lack is a loss of the service."""
+    for problem in results.problems:
+        service.lost(RESULTS_INCOMPLETE, publication.wanted.observation.task_id, problem)
+    subject, text = results_email(results, settings.ntrig_email_max, str(publication.page))
+    plots = [path for beam in results.beams for path in beam.files if path.suffix == ".pdf"]
+    return Mail(subject, text, settings.email_settings.to, tuple(plots))
 
 
 def publication_of(
