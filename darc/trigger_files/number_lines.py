@@ -13,6 +13,7 @@ import numpy.typing as npt
 from darc.config import ranges
 from darc.config.file_kinds import BYTE_ORDER_MARK_BYTES
 from darc.config.records import Struct
+from darc.model.arrival import mjd_of
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.counters import Rejection
 from darc.science.dispersion import delay
@@ -24,6 +25,7 @@ Floats = npt.NDArray[np.float64]
 
 _PLAIN = re.compile(rb"[0-9eE.+\- \t]*")
 _WHOLE = re.compile(rb"[0-9]{1,18}")
+_DAY = 86400.0  # s
 #: Times are printed with at least so many significant digits.
 _PRINTED = 1e-5
 #: Larger boxcars are out of range in samples.
@@ -40,34 +42,6 @@ class NumberColumn(Struct, frozen=True):
     name: str
     index: int
     whole: bool = False
-
-
-class TimeReference(Struct, frozen=True):
-    """Conversion of arrival times to the centre of the highest channel, DARC's reference.
-
-    :param f_from: frequency that the engine's times refer to (MHz)
-    :param f_to: centre of the highest channel (MHz)
-    """
-
-    f_from: float
-    f_to: float
-
-    def converted(self, time: Floats, dm: Floats) -> Floats:
-        """Return times at the centre of the highest channel (s), rounded to 1 ns.
-
-        :param dm: pc cm-3
-        """
-        if self.f_from == self.f_to:
-            return np.round(time, 9)
-        return np.round(time + delay(dm, self.f_to, self.f_from), 9)
-
-
-def time_reference(context: SourceContext) -> TimeReference:
-    """Return the reference of a source's times."""
-    observation = context.observation
-    top_of_band = context.settings.time_reference == "top_of_band"
-    f_from = observation.f_high if top_of_band else observation.f_reference
-    return TimeReference(f_from, observation.f_reference)
 
 
 class NumberLines(LineReader):
@@ -139,8 +113,14 @@ class NumberLines(LineReader):
         """
         words = line.split()
         is_plain = _PLAIN.fullmatch(line)
-        if len(words) < self._least or not (is_plain or self._has_plain(line, words)):
-            raise BadLineError(self._reason(line, words))
+        if not is_plain and CONTROL.search(line):
+            raise BadLineError(Rejection.NOT_TEXT)
+        if len(words) < self._least:
+            raise BadLineError(Rejection.WRONG_COUNT if words else Rejection.EMPTY)
+        if not is_plain:  # columns that are not used may be anything
+            for column in self._columns:
+                if not _PLAIN.fullmatch(word := words[column.index]):
+                    raise BadLineError(self._reason_of_word(word, Rejection.NOT_NUMBER))
         row = []
         for column in self._columns:
             word = words[column.index]
@@ -154,22 +134,6 @@ class NumberLines(LineReader):
                 raise BadLineError(Rejection.NOT_FINITE)
             row.append(value)
         return row
-
-    def _has_plain(self, line: bytes, words: list[bytes]) -> bool:
-        """Whether a line is text, and the columns that are used are plain."""
-        used = (words[column.index] for column in self._columns)
-        return not CONTROL.search(line) and all(map(_PLAIN.fullmatch, used))
-
-    def _reason(self, line: bytes, words: list[bytes]) -> Rejection:
-        if CONTROL.search(line):
-            return Rejection.NOT_TEXT
-        if not words:
-            return Rejection.EMPTY
-        if len(words) < self._least:
-            return Rejection.WRONG_COUNT
-        used = (words[column.index] for column in self._columns)
-        odd = next((word for word in used if not _PLAIN.fullmatch(word)), b"")
-        return self._reason_of_word(odd, Rejection.NOT_NUMBER)
 
     @staticmethod
     def _reason_of_word(word: bytes, otherwise: Rejection) -> Rejection:
@@ -195,6 +159,57 @@ class NumberLines(LineReader):
             rejected[places[row]] = Rejection.OUT_OF_RANGE
         usable: Records = found[good]
         return usable
+
+
+class SourceLines(NumberLines):
+    """Reader of lines of numbers, of beams and times as a source's settings say.
+
+    Values are by column, each of shape (lines,).
+    """
+
+    def __init__(
+        self, context: SourceContext, columns: tuple[NumberColumn, ...], least: int
+    ) -> None:
+        super().__init__(columns, least)
+        observation, settings = context.observation, context.settings
+        self._tsamp = observation.tsamp
+        self._start_mjd = mjd_of(observation.start)
+        self._first_beam = settings.first_beam
+        # Frequencies of the engine's times, and of DARC's: the centre of the highest channel (MHz).
+        top_of_band = settings.time_reference == "top_of_band"
+        self._f_from = observation.f_high if top_of_band else observation.f_reference
+        self._f_to = observation.f_reference
+
+    @abstractmethod
+    def times(self, values: dict[str, Floats]) -> Floats:
+        """Return times since the observation's start (s), at the frequency of the engine's."""
+
+    @abstractmethod
+    def widths(self, values: dict[str, Floats]) -> Floats:
+        """Return widths (samples)."""
+
+    def beams(self, values: dict[str, Floats]) -> Floats:
+        """Return beams, as the engine numbers them."""
+        return values["beam"]
+
+    def candidates(self, values: dict[str, Floats]) -> Records:
+        time, dm = self.times(values), values["dm"]
+        if self._f_from != self._f_to:
+            time = time + delay(dm, self._f_to, self._f_from)
+        return make_records(
+            beam=self.beams(values) - self._first_beam,
+            downsampling=self.widths(values),
+            time=np.round(time, 9),
+            dm=dm,
+            snr=values["snr"],
+        )
+
+    def since_start(self, mjd: Floats, ahead: float = 0.0) -> Floats:
+        """Return times of MJDs since the observation's start (s), rounded to 1 µs.
+
+        :param ahead: how much their clock is ahead of UTC (s)
+        """
+        return np.asarray(np.round((mjd - self._start_mjd) * _DAY - ahead, 6))
 
 
 def make_records(

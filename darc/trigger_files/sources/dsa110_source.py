@@ -13,10 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from darc.model.arrival import mjd_of
-from darc.model.candidate import Records
 from darc.model.counters import Counted, Rejection
 from darc.node.losses import LossKind
 from darc.trigger_files.amber import BadLineError
@@ -47,9 +43,7 @@ from darc.trigger_files.line_reader import LineReader
 from darc.trigger_files.number_lines import (
     Floats,
     NumberColumn,
-    NumberLines,
-    make_records,
-    time_reference,
+    SourceLines,
     width_of_log2,
 )
 
@@ -64,7 +58,6 @@ COLUMNS = (
 N_COLUMNS = 8
 #: Gulps that are kept while they cannot be spooled, as on a full disk (bytes).
 MAX_UNWRITTEN = 64 * 2**20
-_DAY = 86400.0
 _REASONS = {
     HALF: Rejection.HALF_LINE,
     LONG: Rejection.LONG_GULP_LINE,
@@ -79,7 +72,7 @@ GULP_NOT_SPOOLED = LossKind(
 )
 
 
-class DsaLines(NumberLines):
+class DsaLines(SourceLines):
     """Reader of lines. The time is that of the MJD, good to 1 µs.
 
     :param claims: gets beam and search of each candidate
@@ -89,10 +82,7 @@ class DsaLines(NumberLines):
     def __init__(
         self, context: SourceContext, claims: BeamClaims, state: Mapping[str, Any] | None
     ) -> None:
-        super().__init__(COLUMNS, N_COLUMNS)
-        self._start_mjd = mjd_of(context.observation.start)
-        self._first_beam = context.settings.first_beam
-        self._reference = time_reference(context)
+        super().__init__(context, COLUMNS, N_COLUMNS)
         self._claims = claims
         self._search = str((state or {}).get("search", ""))
 
@@ -111,15 +101,11 @@ class DsaLines(NumberLines):
         self._claims.note(int(row[-1]), self._search)
         return row
 
-    def candidates(self, values: dict[str, Floats]) -> Records:
-        time = np.round((values["mjd"] - self._start_mjd) * _DAY, 6)
-        return make_records(
-            beam=values["beam"] - self._first_beam,
-            downsampling=width_of_log2(values["log2_width"]),
-            time=self._reference.converted(time, values["dm"]),
-            dm=values["dm"],
-            snr=values["snr"],
-        )
+    def times(self, values: dict[str, Floats]) -> Floats:
+        return self.since_start(values["mjd"])
+
+    def widths(self, values: dict[str, Floats]) -> Floats:
+        return width_of_log2(values["log2_width"])
 
     def reset(self) -> None:
         self._search = ""

@@ -8,17 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from darc.model.arrival import mjd_of
-from darc.model.candidate import Records
 from darc.trigger_files.candidate_source import CandidateSource, SourceContext, SourceEvent
 from darc.trigger_files.line_reader import LineReader
 from darc.trigger_files.number_lines import (
     Floats,
     NumberColumn,
-    NumberLines,
-    make_records,
+    SourceLines,
     sample_times,
-    time_reference,
 )
 
 #: The header's names, which further columns may follow.
@@ -32,14 +28,13 @@ COLUMNS = (
     NumberColumn("beam", 6, whole=True),
     NumberColumn("mjd", 7),
 )
-_DAY = 86400.0
 #: An MJD that is so far from the observation is none of it (s): offline runs print 0 or 40587.
 NO_TIME_SECONDS = 86400.0
 #: MJD and seconds since the file's start agree if they differ by less (s).
 AGREE_SECONDS = 1.0
 
 
-class FreddaLines(NumberLines):
+class FreddaLines(SourceLines):
     """Reader of a file.
 
     The time is that of the MJD, where it is a time of the observation; else the seconds since the
@@ -52,11 +47,7 @@ class FreddaLines(NumberLines):
     def __init__(
         self, context: SourceContext, ahead: float, warn: Callable[[str, str], None]
     ) -> None:
-        super().__init__(COLUMNS, len(HEADER))
-        self._start_mjd = mjd_of(context.observation.start)
-        self._tsamp = context.observation.tsamp
-        self._first_beam = context.settings.first_beam
-        self._reference = time_reference(context)
+        super().__init__(context, COLUMNS, len(HEADER))
         self._ahead = ahead
         self._warn = warn
 
@@ -65,20 +56,12 @@ class FreddaLines(NumberLines):
         names = tuple(name.strip() for name in line.lstrip(b"# ").decode("latin-1").split(","))
         return len(names) < len(HEADER) or names[: len(HEADER)] == HEADER
 
-    def candidates(self, values: dict[str, Floats]) -> Records:
-        time = self._times(values)
-        return make_records(
-            beam=values["beam"] - self._first_beam,
-            downsampling=values["boxcar"] + 1,  # it counts from 0: a single sample
-            time=self._reference.converted(time, values["dm"]),
-            dm=values["dm"],
-            snr=values["snr"],
-        )
+    def widths(self, values: dict[str, Floats]) -> Floats:
+        return values["boxcar"] + 1  # it counts from 0: a single sample
 
-    def _times(self, values: dict[str, Floats]) -> Floats:
-        """Return times since the start (s), before they are referred to the highest channel."""
+    def times(self, values: dict[str, Floats]) -> Floats:
         since_file = sample_times(values["sample"], values["seconds"], self._tsamp)
-        by_mjd = np.round((values["mjd"] - self._start_mjd) * _DAY - self._ahead, 6)
+        by_mjd = self.since_start(values["mjd"], self._ahead)
         is_time = np.abs(by_mjd) < NO_TIME_SECONDS
         if not is_time.all():
             mjd = values["mjd"][~is_time][0]

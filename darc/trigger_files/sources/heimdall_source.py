@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from darc.model.candidate import Records
 from darc.model.counters import Counted
 from darc.node.losses import LossKind
 from darc.trigger_files.candidate_source import (
@@ -28,10 +27,8 @@ from darc.trigger_files.line_reader import LineReader, ReadLines
 from darc.trigger_files.number_lines import (
     Floats,
     NumberColumn,
-    NumberLines,
-    make_records,
+    SourceLines,
     sample_times,
-    time_reference,
     width_of_log2,
 )
 
@@ -58,7 +55,7 @@ SEARCH_BEGAN_EARLIER = LossKind(
 )
 
 
-class HeimdallLines(NumberLines):
+class HeimdallLines(SourceLines):
     """Reader of a file.
 
     The time is that of the sample's number, if the printed one agrees with it to its digits.
@@ -81,9 +78,8 @@ class HeimdallLines(NumberLines):
         differs: Callable[[], None],
         state: Mapping[str, Any] | None,
     ) -> None:
-        self._tsamp = context.observation.tsamp
-        self._first_beam = context.settings.first_beam
-        self._reference = time_reference(context)
+        column = NumberColumn("beam", context.settings.beam_column - 1, whole=True)
+        super().__init__(context, COLUMNS if beam is not None else (*COLUMNS, column), N_COLUMNS)
         self._times_from = context.settings.times_from  # where the first line leaves that open
         self._note = note
         self._differs = differs
@@ -93,23 +89,20 @@ class HeimdallLines(NumberLines):
         self._first: float | None = None if state is None else state.get("first time")
         self._beam = beam
         self._offset = offset
-        column = NumberColumn("beam", context.settings.beam_column - 1, whole=True)
-        super().__init__(COLUMNS if beam is not None else (*COLUMNS, column), N_COLUMNS)
 
-    def candidates(self, values: dict[str, Floats]) -> Records:
+    def times(self, values: dict[str, Floats]) -> Floats:
         time = sample_times(values["sample"], values["time"], self._tsamp)
         if not self._found and len(time):
             self._found = self._decided(float(time[0]))
-        if self._found == FILE:
-            time = time + self._offset
-        beam = values.get("beam", np.full(len(time), float(self._beam or 0)))
-        return make_records(
-            beam=beam - self._first_beam,
-            downsampling=width_of_log2(values["log2_width"]),
-            time=self._reference.converted(time, values["dm"]),
-            dm=values["dm"],
-            snr=values["snr"],
-        )
+        return time + self._offset if self._found == FILE else time
+
+    def widths(self, values: dict[str, Floats]) -> Floats:
+        return width_of_log2(values["log2_width"])
+
+    def beams(self, values: dict[str, Floats]) -> Floats:
+        if self._beam is None:
+            return values["beam"]
+        return np.full(len(values["dm"]), float(self._beam))
 
     def _decided(self, first: float) -> str:
         """Return what times count from, by the first one.
