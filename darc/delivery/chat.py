@@ -66,31 +66,24 @@ def send(
     return _run(message, names, settings, heard, send=True)
 
 
-def examine(names: Sequence[str], settings: ChatSettings) -> Mapping[str, str]:
-    """Return why a target cannot be used, by name; empty: it can, as far as is known.
-
-    Nothing is sent.
-
-    :raises DeliveryError: see `send`
-    """
-    return _run(ChatMessage("", ""), names, settings, lambda name, why: None, send=False)
-
-
 def is_installed() -> bool:
     """Whether apprise is there; it is not loaded."""
     return importlib.util.find_spec("apprise") is not None
 
 
 def troubles(names: Sequence[str], settings: ChatSettings) -> Mapping[str, str]:
-    """Return what `examine` does, with what is wrong with all of them at each."""
+    """Return why a target cannot be used, by name; empty: it can, as far as is known.
+
+    Nothing is sent. What is wrong with all of them is told of each.
+    """
     try:
-        return examine(names, settings)
+        return _run(ChatMessage("", ""), names, settings, lambda name, why: None, send=False)
     except DeliveryError as error:
         return dict.fromkeys(names, str(error))
 
 
 def remedy(why: str, settings: ChatSettings) -> str:
-    """Return what to do about an answer of `examine`."""
+    """Return what to do about an answer of `troubles`."""
     if why == NOT_INSTALLED:
         return "pip install 'darc[chat]'"
     if settings.targets is None:
@@ -129,10 +122,14 @@ def _run(
     found: dict[str, str] = {}
 
     def hear(line: bytes) -> None:
-        for name, why in _answer(line, wanted).items():
-            if name not in found:
-                found[name] = why
-                heard(name, why)
+        try:
+            plain = json.loads(line)
+        except ValueError:  # cut short
+            return
+        name = plain.get("name") if isinstance(plain, dict) else None
+        if name in wanted and name not in found:
+            found[name] = str(plain["error"])
+            heard(name, found[name])
 
     ended = _follow(json.dumps(order).encode(), settings.timeout + START_SECONDS, hear)
     lost = ended or f"not taken within {settings.timeout:g} s"
@@ -179,28 +176,14 @@ def _follow(order: bytes, limit: float, hear: Callable[[bytes], None]) -> str:
             raise
         finally:
             timer.cancel()
-    return "" if late.is_set() else _end(process.returncode)
-
-
-def _end(status: int) -> str:
-    """Return how a process ended; empty: as it is to."""
-    if status < 0:
-        return f"apprise's process was ended by signal {-status}"
-    return f"apprise's process ended with status {status}" if status else ""
+    if late.is_set() or not process.returncode:
+        return ""
+    if process.returncode < 0:
+        return f"apprise's process was ended by signal {-process.returncode}"
+    return f"apprise's process ended with status {process.returncode}"
 
 
 def _environment() -> dict[str, str]:
     """Return this process's environment without what would lead messages elsewhere."""
     kept = {name: text for name, text in os.environ.items() if not name.lower().endswith("_proxy")}
     return {**kept, "NETRC": os.devnull}
-
-
-def _answer(line: bytes, wanted: Mapping[str, str]) -> dict[str, str]:
-    """Return the answer in a line of the process, which may be cut short."""
-    try:
-        plain = json.loads(line)
-    except ValueError:
-        return {}
-    if isinstance(plain, dict) and plain.get("name") in wanted:
-        return {plain["name"]: str(plain["error"])}
-    return {}

@@ -756,6 +756,6 @@ def test_known_sources_that_cannot_be_read_are_a_problem_and_those_of_before_hol
 def test_doctor_names_a_target_of_a_chat_that_cannot_be_used(
     service, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(chat, "examine", lambda names, settings: {names[0]: "no line for it"})
+    monkeypatch.setattr(chat, "troubles", lambda names, settings: {names[0]: "no line for it"})
     found = said(service(TELL, chat="team", client={"bootstrap.servers": "a"}).config)
     assert any("team: no line for it" in str(one) for one in found)

@@ -156,7 +156,7 @@ def test_proxies_of_the_environment_are_not_used(
 )
 def test_what_is_no_address(tmp_path: Path, url: str, server: Webhook) -> None:
     given = settings(tmp_path, bad=url, good=json_url(server))
-    assert chat.examine(["bad", "good"], given) == {"bad": NO_ADDRESS, "good": ""}
+    assert chat.troubles(["bad", "good"], given) == {"bad": NO_ADDRESS, "good": ""}
     assert chat.send(MESSAGE, ["bad", "good"], given) == {"bad": NO_ADDRESS, "good": ""}
     assert len(server.asked) == 1  # nothing is sent to examine one
 
