@@ -48,11 +48,10 @@ def find_clusters(
     """Cluster usable candidates, and select the clusters to be extracted.
 
     Among equal S/N in a box the earliest candidate is the best, whatever their order here. A burst
-    may be in several boxes: :func:`listed` keeps one of them.
+    may be in several boxes: :func:`listed_clusters` keeps one of them.
 
     :param candidates: CANDIDATE records
     :param n_beams: number of synthesised beams; None: beams are TABs
-    :param boxes: boxes of the observation
     :return: CLUSTER records; and those beyond the limits of DM and width, whose boxes have no
         cluster unless a better candidate arrives
     """
@@ -79,12 +78,14 @@ def find_clusters(
     return found[as_the_sky], beyond
 
 
-def listed(clusters: Records, beyond: Records, boxes: ClusterBoxes) -> Records:
-    """Return the clusters that are not of the same burst as a brighter one, listed or not.
+def listed_clusters(
+    candidates: Records, settings: ProcessorClustering, *, n_beams: int | None, boxes: ClusterBoxes
+) -> Records:
+    """Return the clusters of all candidates that are not of the same burst as a brighter one.
 
-    :param clusters: CLUSTER records within the limits
-    :param beyond: CLUSTER records beyond the limits
+    For the parameters, see :func:`find_clusters`; the brighter one may be beyond the limits.
     """
+    clusters, beyond = find_clusters(candidates, settings, n_beams=n_beams, boxes=boxes)
     return clusters[~boxes.doubles(clusters, np.concatenate((clusters, beyond)))]
 
 

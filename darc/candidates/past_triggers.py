@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from darc.candidates.clusters import find_clusters, listed, usable
+from darc.candidates.clusters import listed_clusters, usable
 from darc.candidates.pool_jobs import ReadingJob, ReadTriggers
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.counters import Rejection, in_words
@@ -51,13 +51,12 @@ def read_and_cluster(job: ReadingJob) -> ReadTriggers:
                 rejected.update(unused)
         except OSError as error:
             problems.append(f"{file.path} cannot be read: {error}")
-    clusters, beyond = find_clusters(
+    clusters = listed_clusters(
         np.concatenate(found) if found else np.empty(0, CANDIDATE),
         job.settings.clustering,
         n_beams=job.n_beams,
         boxes=job.boxes,
     )
-    clusters = listed(clusters, beyond, job.boxes)
     return ReadTriggers(clusters, n_candidates, dict(+rejected), tuple(problems), len(left_alone))
 
 

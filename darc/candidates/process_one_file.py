@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 
 from darc.candidates.cluster_boxes import boxes_of
-from darc.candidates.clusters import find_clusters, listed, pulse_of, usable
+from darc.candidates.clusters import listed_clusters, pulse_of, usable
 from darc.candidates.file_observation import CB, describe_file
 from darc.candidates.pool import DoneTask, LocalPool, Task
 from darc.candidates.pool_jobs import BeamFiles, BeamSky, ExtractionOutcome, ReadTriggers, describe
@@ -279,10 +279,9 @@ class _Work:
     ) -> ReadTriggers:
         request = self._request
         kept, why = usable(candidates, request.settings.clustering.snr_min_clustering, None)
-        clusters, beyond = find_clusters(
+        clusters = listed_clusters(
             kept, request.settings.clustering, n_beams=None, boxes=self._boxes
         )
-        clusters = listed(clusters, beyond, self._boxes)
         return ReadTriggers(clusters, len(candidates), rejected | why, problems)
 
     # -- clusters ------------------------------------------------------------------------------

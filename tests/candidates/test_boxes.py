@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from darc.candidates.cluster_boxes import ClusterBoxes, boxes_of
 from darc.candidates.cluster_table import ClusterRow, ClusterTable
-from darc.candidates.clusters import find_clusters, listed, usable
+from darc.candidates.clusters import find_clusters, listed_clusters, usable
 from darc.config.config import Config
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.processing_outcome import ClusterOutcome, Detection
@@ -54,7 +54,7 @@ def in_book(lines: list[Line], rules: Any = RULES) -> set[Line]:
 def of_file(lines: list[Line], rules: Any = RULES) -> set[Line]:
     """What is listed of a whole file."""
     kept, _ = usable(records(lines), rules.snr_min_clustering, None)
-    found = listed(*find_clusters(kept, rules, n_beams=None, boxes=BOXES), BOXES)
+    found = listed_clusters(kept, rules, n_beams=None, boxes=BOXES)
     return {line_of(Detection(*one.item()[:5])) for one in found}
 
 
