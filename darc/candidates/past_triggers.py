@@ -66,8 +66,7 @@ def _files(job: ReadingJob) -> tuple[list[TriggerFile], list[str]]:
     :raises OSError: its directory cannot be read
     """
     if job.source is not None:
-        found = finished_files(job.source)
-        return found.files, found.left_alone
+        return finished_files(job.source)
     files = [
         TriggerFile(path, AmberLines(job.batch_length, job.tsamp)) for path in job.trigger_files
     ]

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from darc.config.records import Struct
 from darc.runtime.untrusted_files import open_regular
 from darc.trigger_files.candidate_source import (
     CandidateSource,
@@ -46,7 +45,6 @@ class FollowedFiles:
     grows is read from the size at which it was found, if it still has its last bytes there; else it
     was written anew, and is read from its start.
 
-    :param source: of its candidates
     :param start: of the observation, Unix s
     :param latest: latest arrival time of a candidate, since the start (s)
     :param progress: by file, how far it was read by an earlier process (bytes)
@@ -313,23 +311,13 @@ def _goes_on(path: Path, status: os.stat_result, size: int, inode: int, end: byt
         return True
 
 
-class FinishedFiles(Struct, frozen=True):
-    """Files of a finished observation.
-
-    :param files: in order of their names
-    :param left_alone: names of files of other observations
-    """
-
-    files: list[TriggerFile]
-    left_alone: list[str]
-
-
-def finished_files(context: SourceContext) -> FinishedFiles:
-    """Return the files of a finished observation.
+def finished_files(context: SourceContext) -> tuple[list[TriggerFile], list[str]]:
+    """Return the files of a finished observation, in order of their names.
 
     As while it ran, files that were last written before it began are left alone; so are those whose
     names say that they began after it.
 
+    :return: the files, and the names of those that are left alone
     :raises OSError: the directory cannot be read, or its candidates came by a connection
     """
     source = make_source(context)
@@ -355,7 +343,7 @@ def finished_files(context: SourceContext) -> FinishedFiles:
             log.error("%s is not read: %s", path, error)
             continue
         found.append(TriggerFile(path, reader, latest=latest))
-    return FinishedFiles(found, left)
+    return found, left
 
 
 def _is_second_name(path: Path, source: CandidateSource, inodes: set[tuple[int, int]]) -> bool:

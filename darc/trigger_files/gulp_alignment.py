@@ -33,7 +33,6 @@ GULPS_MISSED = LossKind(
 class _Gulp(Struct):
     first: float  # when its first part came, monotonic (s)
     searches: set[str] = field(default_factory=set)
-    is_done: bool = False
 
 
 class GulpAlignment:

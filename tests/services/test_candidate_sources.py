@@ -721,7 +721,7 @@ def test_a_file_of_two_names_is_read_once(
     assert taken(service) == [1.0, 2.0, 3.0]
     context = SourceContext(observation, "heimdall", service.config.instrument.source, 1.0)
     read = [
-        len(chunk.candidates) for file in finished_files(context).files for chunk in file.read_all()
+        len(chunk.candidates) for file in finished_files(context)[0] for chunk in file.read_all()
     ]
     assert sum(read) == 3
 
@@ -821,13 +821,13 @@ def test_the_files_of_a_finished_observation_are_read_to_their_end(
     append(directory / heimdall_name(START + 86400, 0), line(3.0))
     append(directory / "other.txt", line(1.0))
     found: list[float] = []
-    finished = finished_files(SourceContext.of(observation, heimdall.instrument))
-    assert finished.left_alone == [
+    files, left_alone = finished_files(SourceContext.of(observation, heimdall.instrument))
+    assert left_alone == [
         heimdall_name(START - 86400, 1),
         heimdall_name(START + 86400, 0),
         "before_07.cand",
     ]
-    for file in finished.files:
+    for file in files:
         limit = file.size()
         while chunk := file.read(limit):
             found += chunk.candidates["time"].tolist()
