@@ -18,7 +18,7 @@ import numpy as np
 
 from darc.candidates.classifier import load_classifier
 from darc.candidates.extract_cluster import extract_candidate
-from darc.candidates.file_search import plan_search, search_part
+from darc.candidates.file_search import plan_search
 from darc.candidates.pool_jobs import BeamFiles, ExtractionOutcome
 from darc.candidates.pool_tasks import ExtractionTask
 from darc.config.records import Struct
@@ -97,7 +97,7 @@ def pulsar_pulses(path: Path) -> Iterator[Detection]:
             clip=(3.25, 3),
             isolated=True,
         )
-    found = [records for part in parts if (records := search_part(part)) is not None]
+    found = [records for part in parts if (records := part.run()) is not None]
     candidates = np.concatenate(found)
     candidates = candidates[np.argsort(-candidates["snr"])]
     phase = np.median(candidates["time"] % PULSAR_PERIOD)

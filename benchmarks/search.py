@@ -27,7 +27,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from darc.candidates.file_search import SearchJob, plan_search, search_part
+from darc.candidates.file_search import SearchJob, plan_search
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_reader import Filterbank
 from darc.data_files.filterbank_writer import FilterbankWriter
@@ -105,7 +105,7 @@ def measure(path: Path, dm_max: float, jobs: int) -> dict[str, float]:
     with Filterbank(path) as file:
         parts = _plan(file, dm_max)
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        for _ in pool.imap_unordered(search_part, parts):
+        for _ in pool.imap_unordered(SearchJob.run, parts):
             pass
         wall = time.monotonic() - began
         stop.set()
@@ -149,9 +149,9 @@ def profile(path: Path, dm_max: float) -> dict[str, float]:
     """Search the first part of a file twice; return seconds of the processor by kind of work."""
     with Filterbank(path) as file:
         part = _plan(file, dm_max)[0]
-    search_part(part)  # compiles
+    part.run()  # compiles
     profiler = cProfile.Profile(time.process_time)
-    profiler.runcall(search_part, part)
+    profiler.runcall(part.run)
     stats = pstats.Stats(profiler)
     seconds: dict[str, float] = {}
     for (_, _, name), (_, _, _, cumulative, _) in stats.stats.items():  # type: ignore[attr-defined]

@@ -84,8 +84,36 @@ class SearchJob(Struct, frozen=True, eq=False):
         )
 
     def run(self) -> Records | None:
-        """Search the part; return CANDIDATE records, None where all channels are constant."""
-        return search_part(self)
+        """Search the part.
+
+        :return: CANDIDATE records of beam 0; None: all channels are constant
+        :raises OSError: the file or the mask cannot be read
+        :raises ValueError: the file or the mask is invalid, or all channels are masked
+        """
+        factor = self.stages[0].factor
+        with open_data_file(self.file, self.ifs) as file:
+            n_channels = file.header.nchans
+            used = np.ones(n_channels, dtype=np.bool_)
+            if self.mask is not None:
+                text = self.mask.read_text(encoding="utf-8", errors="replace")
+                used &= ~parse_channel_mask(text, str(self.mask), n_channels)
+            channels = np.flatnonzero(used)
+            if not len(channels):
+                raise ValueError(f"{self.mask}: no channel is left: all are masked")
+            clip = None if self.isolated else self.clip
+            memory = _for_data, _for_sums
+            data = read_search_data(file, channels, self.start, self.count, factor, clip, memory)
+            band, tsamp = file.band, file.header.tsamp
+        data.late = band.delays([1.0])[0, channels] / tsamp
+        data.smearing = band.channel_smearing(1.0)[channels] / tsamp
+        found = [np.zeros(0, CANDIDATE)]
+        for stage in self.stages:
+            records = _search_stage(self, stage, data, tsamp, factor)
+            factor = stage.factor
+            if records is None:
+                return None
+            found.append(records)
+        return np.concatenate(found)
 
 
 def dm_limit(band: Band, length: float) -> float:
@@ -173,39 +201,6 @@ def _together(stages: list[SearchStage], file: DataFile) -> list[list[SearchStag
                 continue
         groups.append([stage])
     return groups
-
-
-def search_part(job: SearchJob) -> Records | None:
-    """Run a part of a search.
-
-    :return: CANDIDATE records of beam 0; None: all channels are constant
-    :raises OSError: the file or the mask cannot be read
-    :raises ValueError: the file or the mask is invalid, or all channels are masked
-    """
-    factor = job.stages[0].factor
-    with open_data_file(job.file, job.ifs) as file:
-        n_channels = file.header.nchans
-        used = np.ones(n_channels, dtype=np.bool_)
-        if job.mask is not None:
-            text = job.mask.read_text(encoding="utf-8", errors="replace")
-            used &= ~parse_channel_mask(text, str(job.mask), n_channels)
-        channels = np.flatnonzero(used)
-        if not len(channels):
-            raise ValueError(f"{job.mask}: no channel is left: all are masked")
-        clip = None if job.isolated else job.clip
-        memory = _for_data, _for_sums
-        data = read_search_data(file, channels, job.start, job.count, factor, clip, memory)
-        band, tsamp = file.band, file.header.tsamp
-    data.late = band.delays([1.0])[0, channels] / tsamp
-    data.smearing = band.channel_smearing(1.0)[channels] / tsamp
-    found = [np.zeros(0, CANDIDATE)]
-    for stage in job.stages:
-        records = _search_stage(job, stage, data, tsamp, factor)
-        factor = stage.factor
-        if records is None:
-            return None
-        found.append(records)
-    return np.concatenate(found)
 
 
 def _search_stage(

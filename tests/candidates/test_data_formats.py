@@ -14,7 +14,7 @@ from process_here import RunHere
 from darc.candidates.data_availability import BeamAvailability, last_sample
 from darc.candidates.extract_cluster import extract_candidate
 from darc.candidates.file_clock import DataTimes
-from darc.candidates.file_search import dm_limit, plan_search, search_part
+from darc.candidates.file_search import dm_limit, plan_search
 from darc.candidates.pool_jobs import BeamFiles
 from darc.candidates.results.trigger_lists import read_triggers
 from darc.data_files.data_source import DataSource, paths_of, source_of
@@ -82,7 +82,7 @@ def write_dada(path: Path, codes: np.ndarray) -> Path:
 def searched(source: DataSource) -> np.ndarray:
     with open_data_file(source) as file:
         found = [
-            search_part(part)
+            part.run()
             for part in plan_search(
                 file,
                 observation="x",

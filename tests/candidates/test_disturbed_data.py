@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from darc.candidates.extract_cluster import extraction_settings
-from darc.candidates.file_search import plan_search, search_part
+from darc.candidates.file_search import plan_search
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_reader import Filterbank
 from darc.data_files.filterbank_writer import FilterbankWriter
@@ -61,7 +61,7 @@ def search(path: Path, data: np.ndarray, header: FilterbankHeader = HEADER) -> R
             clip=(3.25, 3),
             isolated=True,
         )
-        found = [search_part(job) for job in jobs]
+        found = [job.run() for job in jobs]
     there = [records for records in found if records is not None]
     return np.concatenate(there) if there else None
 

@@ -12,7 +12,7 @@ from beams import job
 
 from darc.candidates import extract_cluster
 from darc.candidates.extract_cluster import extract_candidate
-from darc.candidates.file_search import SearchJob, search_part
+from darc.candidates.file_search import SearchJob
 from darc.candidates.pool_jobs import BeamFiles
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_writer import FilterbankWriter
@@ -82,7 +82,7 @@ def test_the_search_finds_the_sample(tmp_path: Path, name: str, order: int) -> N
         mask=None,
         clip=(3.25, 0),
     )
-    found = search_part(part)
+    found = part.run()
     assert found is not None
     best = found[np.argmax(found["snr"])]
     # A boxcar may be a little narrower or wider than the pulse.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from darc.candidates.file_search import plan_search, search_part
+from darc.candidates.file_search import plan_search
 from darc.data_files.filterbank_reader import Filterbank
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "numbers"))
@@ -31,7 +31,7 @@ def strongest(path: Path) -> tuple[float, int]:
         )
     best = (0.0, 0)
     for job in jobs:
-        found = search_part(job)
+        found = job.run()
         for one in [] if found is None else found:
             best = max(best, (float(one["snr"]), int(one["downsampling"])))
     return best

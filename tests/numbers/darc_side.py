@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from oracle import Instrument, Truth
 
 from darc.candidates import extract_cluster
-from darc.candidates.file_search import plan_search, search_part
+from darc.candidates.file_search import plan_search
 from darc.candidates.pool_jobs import BeamFiles
 from darc.candidates.pool_tasks import ExtractionTask
 from darc.config.settings import ProcessorSettings
@@ -191,7 +191,7 @@ def found_by_search(path: Path, dms: tuple[float, float], snr_min: float) -> lis
             clip=(extractor.rfi_threshold_time, extractor.rfi_n_iter_time),
             isolated=True,
         )
-    found = [records for job in jobs if (records := search_part(job)) is not None]
+    found = [records for job in jobs if (records := job.run()) is not None]
     return [
         Listed(*(float(one[name]) for name in ("snr", "dm", "time")), int(one["downsampling"]))
         for records in found
