@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from darc.config.records import Struct
+from darc.config.records import Struct, asdict
 from darc.config.yaml_tree import yaml_text
 from darc.model.arrival import ArrivalReference
 from darc.model.processing_outcome import Detection, ListedCandidate
@@ -22,23 +21,25 @@ SUFFIX = ".ecsv"
 
 
 class _Column(Struct, frozen=True):
+    """A column as the header describes it; empty texts are left out there."""
+
     name: str
-    kind: str  # ECSV data type
-    unit: str = ""
+    unit: str
+    datatype: str
     description: str = ""
 
 
 def _columns(arrival: ArrivalReference) -> tuple[_Column, ...]:
     at = f"at {arrival.frequency:.6f} MHz, {arrival.frame}"
     return (
-        _Column("snr", "float64", description="signal to noise"),
-        _Column("dm", "float64", "pc / cm3", "of the search"),
-        _Column("time", "float64", "s", f"of arrival {at}; since the first sample"),
-        _Column("utc", "string", description=f"of arrival {at}; empty: not known"),
-        _Column("mjd", "float64", "d", f"of arrival {at}, {arrival.scale}; empty: not known"),
-        _Column("downsamp", "int64", description="width, samples of sampling_time_s"),
-        _Column("width", "float64", "ms"),
-        _Column("sb", "int64", description="synthesised or tied-array beam"),
+        _Column("snr", "", "float64", "signal to noise"),
+        _Column("dm", "pc / cm3", "float64", "of the search"),
+        _Column("time", "s", "float64", f"of arrival {at}; since the first sample"),
+        _Column("utc", "", "string", f"of arrival {at}; empty: not known"),
+        _Column("mjd", "d", "float64", f"of arrival {at}, {arrival.scale}; empty: not known"),
+        _Column("downsamp", "", "int64", "width, samples of sampling_time_s"),
+        _Column("width", "ms", "float64"),
+        _Column("sb", "", "int64", "synthesised or tied-array beam"),
     )
 
 
@@ -55,13 +56,11 @@ def write_candidate_table(
     :raises OSError: the file cannot be written
     """
     columns = (
-        _Column("cb", "int64", description="compound beam"),
+        _Column("cb", "", "int64", "compound beam"),
         *_columns(arrival),
-        _Column("p", "float64", description="probability of a burst, by frequency and time"),
+        _Column("p", "", "float64", "probability of a burst, by frequency and time"),
     )
-    lines = [
-        [str(row.cb), *_words(row, row.snr, arrival), _number(row.probability, 4)] for row in rows
-    ]
+    lines = [[str(row.cb), *_words(row, arrival), _number(row.probability, 4)] for row in rows]
     galaxy = {f"galactic_dm_{model}": round(dm, 2) for model, dm in (dms_galaxy or {}).items()}
     _write(path, columns, lines, arrival, galaxy)
 
@@ -72,14 +71,14 @@ def write_cluster_table(path: Path, pulses: Iterable[Detection], arrival: Arriva
     :raises OSError: the file cannot be written
     """
     in_order = sorted(pulses, key=lambda pulse: (pulse.time, pulse.dm))
-    lines = [_words(pulse, pulse.snr, arrival) for pulse in in_order]
+    lines = [_words(pulse, arrival) for pulse in in_order]
     _write(path, _columns(arrival), lines, arrival)
 
 
-def _words(row: ListedCandidate | Detection, snr: float, arrival: ArrivalReference) -> list[str]:
+def _words(row: ListedCandidate | Detection, arrival: ArrivalReference) -> list[str]:
     mjd = arrival.mjd(row.time)
     return [
-        _number(snr, 3),
+        _number(row.snr, 3),
         _number(row.dm, 4),
         _number(row.time, 6),
         arrival.utc(row.time) or '""',
@@ -101,19 +100,7 @@ def _write(
     arrival: ArrivalReference,
     more: Mapping[str, float] | None = None,
 ) -> None:
-    about: list[dict[str, Any]] = [
-        {
-            key: value
-            for key, value in (
-                ("name", one.name),
-                ("unit", one.unit),
-                ("datatype", one.kind),
-                ("description", one.description),
-            )
-            if value
-        }
-        for one in columns
-    ]
+    about = [{key: text for key, text in asdict(one).items() if text} for one in columns]
     known = {name: value for name, value in arrival.to_plain().items() if value is not None}
     header = {"datatype": about, "meta": known | dict(more or {}), "schema": "astropy-2.0"}
     # One line per value: comments must not be wrapped.
