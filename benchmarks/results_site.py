@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from darc.candidates.results.results_site import ENTRY, FORMAT, INDEX, ObservationEntry
-from darc.candidates.results.site_lists import update_lists, write_lists
+from darc.candidates.results.site_lists import write_lists
 from darc.config import typed
 from darc.model.processing_outcome import ProcessingSummary
 from darc.runtime.paths import write_whole
@@ -74,7 +74,7 @@ def measure(kind: str, count: int, repeats: int) -> None:
             entry = put(site, count + step // 2, apart)
             before = lists(site)
             begin, used = time.perf_counter(), time.process_time()
-            update_lists(site, entry.date, entry.datetimesource)
+            write_lists(site, date=entry.date, name=entry.datetimesource)
             updates.append(time.perf_counter() - begin)
             cpu.append(time.process_time() - used)
             after = lists(site)

@@ -22,7 +22,7 @@ from darc.candidates.results import site_lists
 from darc.candidates.results.collect_results import ResultsRequest
 from darc.candidates.results.publication import Publication
 from darc.candidates.results.results_site import ENTRY, INDEX, make_entry
-from darc.candidates.results.site_lists import ROWS, update_lists, write_lists
+from darc.candidates.results.site_lists import ROWS, write_lists
 from darc.config import typed
 from darc.model.observation import Observation
 from darc.model.results import ObservationResults
@@ -58,7 +58,7 @@ def put(site: Path, made: Observation) -> Path:
 
 
 def update(site: Path, made: Observation, days_kept: int | None = None) -> list[str]:
-    return update_lists(site, made.date, made.datetimesource, days_kept)
+    return write_lists(site, days_kept, date=made.date, name=made.datetimesource)
 
 
 def reached(site: Path) -> dict[Path, str]:

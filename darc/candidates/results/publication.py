@@ -10,7 +10,7 @@ from pathlib import Path
 from darc.candidates.results.collect_results import ResultsRequest, gather
 from darc.candidates.results.observation_info import coordinates, write_coordinates, write_info
 from darc.candidates.results.results_site import INDEX, write_observation_page
-from darc.candidates.results.site_lists import update_lists
+from darc.candidates.results.site_lists import write_lists
 from darc.candidates.results.source_matches import MatchSettings, SourceMatcher
 from darc.config.records import Struct, field, replace
 from darc.model.results import Coordinates, ObservationResults
@@ -75,9 +75,8 @@ class Publication(Struct):
         if shown != self._shown:
             write_observation_page(self.site, results, in_place=self.in_place)
             observation = self.wanted.observation
-            for problem in update_lists(
-                self.site, observation.date, observation.datetimesource, self.days_kept
-            ):
+            date, name = observation.date, observation.datetimesource
+            for problem in write_lists(self.site, self.days_kept, date=date, name=name):
                 log.error("not in the lists of results: %s", problem)
             self._shown = shown
         return results

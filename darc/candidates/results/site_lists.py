@@ -81,24 +81,15 @@ class _Newest(Struct, frozen=True):
     years: tuple[str, ...]
 
 
-def write_lists(site: Path, days_kept: int | None = None) -> list[str]:
-    """Write all lists that are not up to date.
+def write_lists(
+    site: Path, days_kept: int | None = None, *, date: str = "", name: str = ""
+) -> list[str]:
+    """Write the lists that are not up to date: all, or those that contain an observation.
 
     :param site: directory of the site; created
-    :param days_kept: see `update_lists`
-    :return: unreadable entries, which are missing in the lists, and why
-    :raises OSError: a list cannot be written; the earlier one remains
-    """
-    return _Lists(site, days_kept).write()
-
-
-def update_lists(site: Path, date: str, name: str, days_kept: int | None = None) -> list[str]:
-    """Update the lists that contain an observation.
-
-    :param site: directory of the site
+    :param days_kept: number of days with observations that stay on the site; None: all
     :param date: date of the observation
     :param name: name of its directory, in that of the date
-    :param days_kept: number of days with observations that stay on the site; None: all
     :return: unreadable entries, which are missing in the lists, and why
     :raises OSError: a list cannot be written; the earlier one remains
     """
