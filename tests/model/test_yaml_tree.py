@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from darc.candidates.results.result_text_files import ResultFileError
-from darc.candidates.results.trigger_lists import read_summary
+from darc.candidates.results.trigger_lists import ResultFileError, read_summary
 from darc.config.pyyaml import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES
 from darc.config.yaml_error import YAMLTextError
 from darc.config.yaml_tree import parse_yaml

@@ -17,8 +17,8 @@ from darc.candidates.results.observation_info import (
     write_coordinates,
     write_info,
 )
-from darc.candidates.results.result_text_files import ResultFileError
 from darc.candidates.results.trigger_lists import (
+    ResultFileError,
     listed,
     read_summary,
     read_triggers,

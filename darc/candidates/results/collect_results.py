@@ -9,8 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from darc.candidates.results.ecsv_tables import SUFFIX
-from darc.candidates.results.result_text_files import ResultFileError
-from darc.candidates.results.trigger_lists import read_summary, read_triggers
+from darc.candidates.results.trigger_lists import ResultFileError, read_summary, read_triggers
 from darc.config.records import Struct, replace
 from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation

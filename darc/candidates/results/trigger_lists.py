@@ -5,25 +5,29 @@ Source: the project's specification, processing.md (files of an observation).
 
 from __future__ import annotations
 
+import errno
 import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from darc.candidates.results.result_text_files import (
-    ResultFileError,
-    read_rows,
-    read_text,
-    read_yaml,
-)
 from darc.config.records import asdict
+from darc.config.typed import read_strictly
+from darc.config.yaml_tree import parse_yaml
 from darc.model.arrival import ArrivalReference
 from darc.model.processing_outcome import ListedCandidate, ProcessedCandidate, ProcessingSummary
 from darc.runtime.paths import write_whole
+from darc.runtime.untrusted_files import NotRegularError, read_regular
 
+#: Maximum size of a file (bytes); a list with 50,000 candidates has some MB.
+MAX_FILE = 16 * 2**20
 HEADER = "#cb snr dm time downsamp sb p"
 _WHOLE = re.compile(r"\d{1,18}", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,18}(\.\d{1,18})?", re.ASCII)
+
+
+class ResultFileError(ValueError):
+    """A result file is invalid; the text names the file, the line and the value."""
 
 
 def listed(candidate: ProcessedCandidate) -> ListedCandidate:
@@ -66,10 +70,23 @@ def write_triggers(path: Path, rows: Iterable[ListedCandidate]) -> None:
 def read_triggers(path: Path) -> list[ListedCandidate]:
     """Read a trigger list.
 
-    :raises ResultFileError: the file is invalid
+    :raises ResultFileError: the file is invalid, or its last line incomplete
     :raises OSError: the file cannot be read
     """
-    return [_row(words, place) for place, words in read_rows(path, HEADER)]
+    lines = _read_text(path).split("\n")
+    if lines[0] != HEADER:
+        raise ResultFileError(f"{path}:1: {lines[0][:100]!r} is not the header {HEADER!r}")
+    if lines.pop():
+        raise ResultFileError(f"{path}:{len(lines) + 1}: the line has no end")
+    names = HEADER.lstrip("#").split(" ")
+    rows = []
+    for number, line in enumerate(lines[1:], 2):
+        words = line.split(" ")
+        if len(words) != len(names):
+            what = f"{line[:100]!r} has {len(words)} columns, not {len(names)}"
+            raise ResultFileError(f"{path}:{number}: {what}")
+        rows.append(_row(dict(zip(names, words, strict=True)), f"{path}:{number}"))
+    return rows
 
 
 def _row(words: Mapping[str, str], place: str) -> ListedCandidate:
@@ -107,13 +124,36 @@ def read_summary(path: Path) -> ProcessingSummary | None:
     :raises ResultFileError: the file is invalid
     :raises OSError: the file cannot be read
     """
-    text = read_text(path)
+    text = _read_text(path)
     if not text.strip():
         return None
-    summary, values = read_yaml(ProcessingSummary, text, path)
-    for name, value in values.items():
+    try:
+        tree = parse_yaml(text, str(path))
+        summary = read_strictly(ProcessingSummary, tree)
+    except ValueError as error:
+        raise ResultFileError(str(error)) from error
+    for name, value in tree.data.items():
         if value.data < -1:
             raise ResultFileError(
                 f"{value.place}: {name}: {value.data}; allowed: -1 (not known) or more"
             )
     return summary
+
+
+def _read_text(path: Path) -> str:
+    """Read a text file, keeping its line ends.
+
+    :raises ResultFileError: the file is not text, not a regular file, or too large
+    :raises OSError: the file cannot be read
+    """
+    try:
+        data = read_regular(path, MAX_FILE, path.parent)
+    except OSError as error:
+        if isinstance(error, NotRegularError) or error.errno == errno.EFBIG:
+            raise ResultFileError(f"{path}: {error.strerror}") from error
+        raise
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ResultFileError(f"{path}:{line}: byte {data[error.start]:#04x} is no text") from error
