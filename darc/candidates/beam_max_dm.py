@@ -11,20 +11,12 @@ from darc.science.galaxy import load_galaxy_map
 
 
 @cache
-def dm_galaxy(beam: BeamSky) -> float | None:
-    """Return the maximum DM of the Milky Way in a beam's direction, pc cm-3; None if unknown.
-
-    :param beam: pointing of the beam, and the map
-    :raises OSError: the map cannot be read
-    :raises ValueError: the map or the pointing is invalid
-    """
-    return next(iter(dms_galaxy(beam).values()), None)
-
-
-@cache
 def dms_galaxy(beam: BeamSky) -> dict[str, float]:
-    """Return that maximum by each model, the one that counts first; empty if unknown.
+    """Return the maximum DM of the Milky Way in a beam's direction by each model, pc cm-3.
 
+    The model that counts is the first one.
+
+    :return: empty: it is not known where the beam points
     :raises OSError: a map cannot be read
     :raises ValueError: a map or the pointing is invalid
     """

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from darc.candidates.beam_max_dm import dm_galaxy
+from darc.candidates.beam_max_dm import dms_galaxy
 from darc.candidates.pool_jobs import BeamSky
 from darc.candidates.results.pictures import Pictures
 from darc.config.settings import ProcessorVisualizer
@@ -36,7 +36,7 @@ def draw(
     """
     try:
         try:
-            galaxy = dm_galaxy(beam)
+            galaxy = next(iter(dms_galaxy(beam).values()), None)
         except (OSError, ValueError):
             galaxy = None  # the pages of plots report why
         _pictures(settings, galaxy, reference).write(file.with_suffix(".png"), candidate, band)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from darc.candidates.beam_max_dm import dm_galaxy, dms_galaxy
+from darc.candidates.beam_max_dm import dms_galaxy
 from darc.candidates.clusters import write_clusters
 from darc.candidates.draw_pictures import offer
 from darc.candidates.fetch_paths import fetch_file
@@ -40,22 +40,21 @@ def write_results(job: ResultsJob, advance: Callable[[], None] = lambda: None) -
         # Offline processing writes files of the same beam, too.
         _remove_unfinished(job.directory, f"CB{job.cb:02d}{name}.")
     kept = sorted(job.kept, key=lambda one: (-one[1].probability, -one[1].snr))
-    problems += _plot(job, [path for path, _ in kept], advance)
+    galaxy: dict[str, float] = {}
+    try:
+        galaxy = dms_galaxy(job.beam)
+    except (OSError, ValueError) as error:
+        problems.append(f"no Milky Way DM: {error}")
+    files = [path for path, _ in kept]
+    problems += _plot(job, files, next(iter(galaxy.values()), None), advance)
     if job.offered:
-        offer(candidates_directory(job.directory, job.cb), [path for path, _ in kept])
+        offer(candidates_directory(job.directory, job.cb), files)
     rows = [line for _, line in kept]
     triggers = job.directory / f"CB{job.cb:02d}_triggers.txt"
     write_triggers(triggers, rows)
-    write_candidate_table(triggers.with_suffix(SUFFIX), rows, job.arrival, _galaxy(job))
+    write_candidate_table(triggers.with_suffix(SUFFIX), rows, job.arrival, galaxy)
     write_summary(job.directory / f"CB{job.cb:02d}_summary.yaml", _summary(job, rows), job.arrival)
     return WrittenResults(tuple(problems))
-
-
-def _galaxy(job: ResultsJob) -> dict[str, float]:
-    try:
-        return dms_galaxy(job.beam)
-    except (OSError, ValueError):
-        return {}  # the plots report why
 
 
 def _remove_unfinished(directory: Path, begin: str) -> None:
@@ -96,23 +95,21 @@ def _remove_unknown(job: ResultsJob) -> list[str]:
     return problems
 
 
-def _plot(job: ResultsJob, files: Sequence[Path], advance: Callable[[], None]) -> list[str]:
-    """Plot candidates; return those that could not be plotted."""
-    problems = []
-    try:
-        galaxy = dm_galaxy(job.beam)
-    except (OSError, ValueError) as error:
-        problems.append(f"no Milky Way DM: {error}")
-        galaxy = None
+def _plot(
+    job: ResultsJob, files: Sequence[Path], galaxy: float | None, advance: Callable[[], None]
+) -> list[str]:
+    """Plot candidates; return those that could not be plotted.
+
+    :param galaxy: maximum DM of the Milky Way, pc cm-3; None: unknown
+    """
     path = job.directory / f"CB{job.cb:02d}.pdf"
     try:
         left_out = write_plots(path, files, job.settings.visualizer, galaxy, job.arrival, advance)
-        problems += [f"not plotted: {what}" for what in left_out]
     except OSError:
         raise
     except Exception as error:  # the lists are written without plots
-        problems.append(f"{path}: not plotted: {type(error).__name__}: {error}")
-    return problems
+        return [f"{path}: not plotted: {type(error).__name__}: {error}"]
+    return [f"not plotted: {what}" for what in left_out]
 
 
 def _summary(job: ResultsJob, kept: Sequence[ListedCandidate]) -> ProcessingSummary:

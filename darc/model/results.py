@@ -45,17 +45,21 @@ class BeamResults(Struct, frozen=True):
     """Results of a compound beam.
 
     :param summary: None until the beam is done
-    :param dm_galaxy: maximum DM of the Milky Way in its direction, pc cm-3; None: unknown
     :param files: files to link: plots, trigger list, summary
-    :param dms_galaxy: that maximum by each model's name, the one above first; empty: unknown
+    :param dms_galaxy: maximum DM of the Milky Way in its direction, pc cm-3, by each model's name,
+        the one that counts first; empty: unknown
     """
 
     cb: int
     state: BeamState
     summary: ProcessingSummary | None = None
-    dm_galaxy: float | None = None
     files: tuple[Path, ...] = ()
     dms_galaxy: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def dm_galaxy(self) -> float | None:
+        """That maximum by the model that counts, pc cm-3; None: unknown."""
+        return next(iter(self.dms_galaxy.values()), None)
 
 
 class SourceMatch(Struct, frozen=True):

@@ -186,8 +186,8 @@ def results(directory: Path, count: int = 24) -> ObservationResults:
             for name in (f"CB{cb:02d}.pdf", f"CB{cb:02d}_triggers.txt", f"CB{cb:02d}_summary.yaml"):
                 files.append(directory / name)
                 files[-1].write_text(name)
-        galaxy = None if cb == 14 else 133.0 + cb
-        beams.append(BeamResults(cb, state, summary, galaxy, tuple(files)))
+        galaxy = {} if cb == 14 else {"YMW16": 133.0 + cb}
+        beams.append(BeamResults(cb, state, summary, tuple(files), galaxy))
     info = directory / "info.yaml"
     info.write_text("")
     places = tuple(Coordinates(cb, 293.9 + cb, 16.3, 52.4, -2.0) for cb in made.beams if cb != 5)

@@ -47,7 +47,7 @@ def test_the_observation_has_it_as_a_remark(tmp_path: Path) -> None:
 
 def test_the_milky_way_by_two_models_is_named() -> None:
     one = results(1)
-    beam = replace(one.beams[0], dm_galaxy=43.21, dms_galaxy={"YMW16": 43.21, "NE2025": 50.0})
+    beam = replace(one.beams[0], dms_galaxy={"YMW16": 43.21, "NE2025": 50.0})
     place = (Coordinates(0, 83.6, 22.0, 184.6, -5.8),)
     _, text = results_email(replace(one, beams=(beam,), coordinates=place), 10, "page")
     assert "43.2 pc cm-3 (YMW16), 50.0 pc cm-3 (NE2025)" in text

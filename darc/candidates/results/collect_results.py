@@ -35,7 +35,6 @@ class ResultsRequest(Struct, frozen=True):
     :param directory: directory of the observation's results
     :param beams: compound beams whose workers process it
     :param since: Unix s; older files are of an earlier processing
-    :param arrival: reference of times and widths
     :param candidates: directory of the candidates of a single beam; None: in `directory`
     """
 
@@ -61,8 +60,6 @@ def gather(
 ) -> ObservationResults:
     """Read the results that exist.
 
-    :param wanted: what to read
-    :param coordinates: coordinates of the compound beams
     :param dms_galaxy: maximum DM of the Milky Way in each beam by each model, pc cm-3; the first
         model is the one that counts
     :param given_up: beams that count as failed if they have no results
@@ -72,11 +69,10 @@ def gather(
     beams = []
     candidates: list[ShownCandidate] = []
     for cb in wanted.beams:
-        dms = dms_galaxy.get(cb, {})
-        beam, found = _beam(wanted, cb, next(iter(dms.values()), None))
+        beam, found = _beam(wanted, cb)
         if beam.state is BeamState.WAITING and cb in given_up:
             beam = replace(beam, state=BeamState.FAILED)
-        beams.append(replace(beam, dms_galaxy=dms))
+        beams.append(replace(beam, dms_galaxy=dms_galaxy.get(cb, {})))
         candidates += found
     return ObservationResults(
         observation=wanted.observation,
@@ -89,16 +85,14 @@ def gather(
     )
 
 
-def _beam(
-    wanted: ResultsRequest, cb: int, dm_galaxy: float | None
-) -> tuple[BeamResults, list[ShownCandidate]]:
+def _beam(wanted: ResultsRequest, cb: int) -> tuple[BeamResults, list[ShownCandidate]]:
     summary_file = wanted.directory / f"CB{cb:02d}_summary.yaml"
     try:
-        written = summary_file.lstat().st_mtime
+        is_new = summary_file.lstat().st_mtime >= wanted.since - CLOCK_SECONDS
     except FileNotFoundError:
-        return BeamResults(cb, BeamState.WAITING, None, dm_galaxy), []
-    if written < wanted.since - CLOCK_SECONDS:
-        return BeamResults(cb, BeamState.WAITING, None, dm_galaxy), []
+        is_new = False
+    if not is_new:
+        return BeamResults(cb, BeamState.WAITING), []
     triggers = wanted.directory / f"CB{cb:02d}_triggers.txt"
     pdf = wanted.directory / f"CB{cb:02d}.pdf"
     try:
@@ -108,10 +102,10 @@ def _beam(
         log.error("beam %d counts as failed: %s", cb, error)
         summary, rows = None, []
     if summary is None:
-        return BeamResults(cb, BeamState.FAILED, None, dm_galaxy), []
+        return BeamResults(cb, BeamState.FAILED), []
     files = pdf, triggers, triggers.with_suffix(SUFFIX), summary_file
     there = tuple(path for path in files if path.exists())
-    beam = BeamResults(cb, BeamState.DONE, summary, dm_galaxy, there)
+    beam = BeamResults(cb, BeamState.DONE, summary, there)
     return beam, _shown(wanted.candidates or candidates_directory(wanted.directory, cb), rows)
 
 
