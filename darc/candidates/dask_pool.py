@@ -81,17 +81,9 @@ def connect(address: str, tls: SchedulerTLS | None) -> Any:
 
 
 class DaskPool:
-    """Pool of tasks on a Dask cluster.
+    """Pool of tasks on a Dask cluster; for its parameters, see :func:`connect`."""
 
-    :param address: address of the scheduler, such as tls://arts041:8786
-    :param tls: certificates of both sides; None: no TLS
-    """
-
-    def __init__(
-        self,
-        address: str,
-        tls: SchedulerTLS | None = None,
-    ) -> None:
+    def __init__(self, address: str, tls: SchedulerTLS | None = None) -> None:
         self._address = address
         self._tls = tls
         self._client: Any = None
@@ -114,7 +106,6 @@ class DaskPool:
         return max(0, self.capacity - taken)
 
     def submit(self, task: Task) -> None:
-        """Submit a task; it is submitted again where its worker is lost."""
         self._again.append((cast(DaskTask, task), 1))  # a TaskQueue submits no other tasks
         self._begin()
 
@@ -138,14 +129,9 @@ class DaskPool:
         self._some_ended.set()
 
     def wait(self, seconds: float) -> None:
-        """Wait for an outcome.
-
-        :param seconds: at the longest (s)
-        """
         self._some_ended.wait(seconds)
 
     def outcomes(self) -> list[DoneTask]:
-        """Return the tasks that have ended since the last call; never waits."""
         self._some_ended.clear()
         if self._lost.is_set():
             self._start_over()
@@ -192,11 +178,6 @@ class DaskPool:
         error = f"no answer within {TASK_SECONDS:.0f} s, ended"
         return [DoneTask(begun.task, error=error) for begun in slow]
 
-    def _drop(self, begun: _Begun) -> None:
-        self._begun.pop(begun.future.key, None)
-        # A running task continues to its end: Dask cannot stop a thread.
-        begun.future.release()
-
     def _start_over(self) -> None:
         """Resubmit running tasks to the next scheduler, as the present one is lost."""
         self._again += [(begun.task, begun.tries) for begun in self._begun.values()]
@@ -206,14 +187,14 @@ class DaskPool:
         self._lost.clear()
 
     def abort(self, observation: str) -> None:
-        """Drop the tasks of an observation, those in progress too."""
-        for begun in list(self._begun.values()):
+        for key, begun in list(self._begun.items()):
             if begun.task.observation == observation:
-                self._drop(begun)
+                del self._begun[key]
+                # A running task continues to its end: Dask cannot stop a thread.
+                begun.future.release()
         self._again = [one for one in self._again if one[0].observation != observation]
 
     def close(self) -> None:
-        """Disconnect; tasks in progress are dropped."""
         self._closed.set()
         client, self._client = self._client, None
         if client is not None:

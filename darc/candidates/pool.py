@@ -47,8 +47,6 @@ class Task(Protocol):
 class DoneTask(Struct, frozen=True):
     """Finished task.
 
-    :param task: the task
-    :param result: return value
     :param error: why there is no result; empty on success
     """
 
@@ -70,10 +68,7 @@ class Pool(Protocol):
         """Return the tasks finished since the last call, without blocking."""
 
     def wait(self, seconds: float) -> None:
-        """Wait until there may be an outcome.
-
-        :param seconds: time limit
-        """
+        """Wait until there may be an outcome, up to so long (s)."""
 
     def abort(self, observation: str) -> None:
         """Stop all tasks of an observation, without outcomes."""
@@ -161,11 +156,9 @@ class LocalPool:
         self._failed: list[DoneTask] = []
 
     def free(self) -> int:
-        """Return the number of processes without a task."""
         return self._size - sum(process.task is not None for process in self._processes)
 
     def submit(self, task: Task) -> None:
-        """Give a task to a free process."""
         self._begin(task, 1)
 
     def _begin(self, task: Task, tries: int) -> None:
@@ -179,7 +172,6 @@ class LocalPool:
             self._died(idle)
 
     def outcomes(self) -> list[DoneTask]:
-        """Return the tasks that have ended since the last call; never waits."""
         done: list[DoneTask] = []
         now = time.monotonic()
         limit = TASK_SECONDS if self._time_limit is None else self._time_limit
@@ -202,10 +194,6 @@ class LocalPool:
         return done
 
     def wait(self, seconds: float) -> None:
-        """Wait for an outcome.
-
-        :param seconds: at the longest (s)
-        """
         if not self._failed:
             busy = [process.connection for process in self._processes if process.task]
             wait_for_any(busy, seconds)
@@ -227,13 +215,11 @@ class LocalPool:
         self._failed.append(DoneTask(process.task, error=error))
 
     def abort(self, observation: str) -> None:
-        """End the processes that work on an observation."""
         for process in list(self._processes):
             if process.task and process.task.observation == observation:
                 self._remove(process)
         self._failed = [done for done in self._failed if done.task.observation != observation]
 
     def close(self) -> None:
-        """End all processes."""
         for process in list(self._processes):
             self._remove(process)

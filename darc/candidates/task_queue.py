@@ -88,9 +88,6 @@ class TaskQueue:
         return [done for pool in self._pools for done in pool.outcomes()]
 
     def wait(self, seconds: float) -> None:
-        """Wait until a cluster may be finished.
-
-        :param seconds: time limit
-        """
+        """Wait until a cluster may be finished, up to so long (s)."""
         if self._extracting is not None:
             self._extracting.wait(seconds)
