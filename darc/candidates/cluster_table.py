@@ -90,7 +90,6 @@ class ClusterTable:
     :param memory: memory of the service, with rows under `PREFIX` and key; rows of an earlier
         version, or of other settings, may have other keys
     :param cb: compound beam
-    :param boxes: boxes of the observation
     """
 
     def __init__(self, memory: Mapping[str, Any], cb: int, boxes: ClusterBoxes) -> None:

@@ -24,8 +24,6 @@ _NO_PATH = re.compile(r"[^A-Za-z0-9._+-]+")
 def describe_file(file: DataFile, output: Path, say: Callable[[str], None]) -> Observation:
     """Describe a file as an observation of one beam.
 
-    :param file: the data file
-    :param output: output directory
     :param say: callback for messages about missing header values
     :raises ValueError: the file has no samples
     """

@@ -77,7 +77,6 @@ def send(message: EmailMessage, settings: MailSettings, timeout: float) -> None:
     """Send an e-mail by SMTP; it counts as delivered if accepted for at least one recipient.
 
     :param message: from :func:`make_message`
-    :param settings: the mail server
     :param timeout: total time, s, whatever the server does; slightly more if its name has several
         addresses
     :raises DeliveryError: it was not accepted; permanent if the server refuses (5xx) the sender,

@@ -30,7 +30,6 @@ T = TypeVar("T")
 class DeliveryError(Exception):
     """A delivery attempt failed.
 
-    :param reason: why
     :param permanent: a retry would not help
     :param wait: for how long the other side wants to be left alone, s
     """

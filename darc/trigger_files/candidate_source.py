@@ -27,7 +27,6 @@ from darc.trigger_files.line_reader import LineReader
 class SourceContext(Struct, frozen=True):
     """What a source knows of an observation.
 
-    :param name: of the source
     :param batch_length_s: length of an AMBER batch (s)
     :param spool: directory for what comes by a connection; None: a finished observation is read
     :param n_beams: of the instrument, that candidates may be of; None: not known
@@ -100,10 +99,7 @@ class SourceEvent(Struct, frozen=True):
 
 
 class CandidateSource(ABC):
-    """A source of candidates, for one observation.
-
-    :param context: the observation and the settings
-    """
+    """A source of candidates, for one observation."""
 
     #: It may write to any number of files of names that are not known in advance.
     has_new_files = True

@@ -45,10 +45,7 @@ class DirectoryWatch:
         return bool(events)
 
     def watch(self, directory: Path, *, exists: bool) -> None:
-        """Watch a directory as soon as it exists.
-
-        :param exists: whether it exists now
-        """
+        """Watch a directory as soon as it exists."""
         if self._inotify is None:
             return
         if directory in self._watches:

@@ -56,8 +56,6 @@ class TriggerFile:
     from its start. A version is recognised by its content: the first and the last bytes read. So a
     copy under the same name is the same version, and a truncated one continues at its end.
 
-    :param path: path of the file
-    :param reader: reads its lines
     :param latest: latest time of a candidate of the observation (s)
     :param start: start of the observation, Unix s: what was last modified before belongs to an
         earlier observation, and is skipped

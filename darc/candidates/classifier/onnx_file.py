@@ -37,8 +37,6 @@ _FREQ_TIME, _DM_TIME = "data_freq_time", "data_dm_time"
 class OnnxClassifier:
     """Session of onnxruntime.
 
-    :param path: file of the model
-    :param session: session of onnxruntime
     :param failures: exceptions that it raises
     :raises ClassifierError: the model has other inputs or outputs
     """

@@ -22,7 +22,6 @@ class Trees(Struct, frozen=True, eq=False):
     :param names: names of the features
     :param start: initial value of the sum
     :param feature: index of the feature of a node
-    :param threshold: threshold of a node
     :param left: index of the next node; a higher one, or for a leaf its own
     :param right: index of the next node; a higher one, or for a leaf its own
     :param value: value of a leaf

@@ -37,8 +37,6 @@ MINUS = "\N{MINUS SIGN}"
 def ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
     """Return round numbers in a range with their texts, in steps of 1, 2 or 5 times 10^n.
 
-    :param low: start of the range
-    :param high: end of the range
     :param most: maximum number of steps
     """
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
@@ -60,8 +58,6 @@ def common_part(low: float, high: float, most: int) -> float:
 
     0 if they are short enough, or have no common part.
 
-    :param low: start of the axis
-    :param high: end of the axis
     :param most: maximum number of steps
     """
     found = ticks(low, high, most)
@@ -169,7 +165,6 @@ class ColourBar:
 def number_text(value: float, extent: float) -> str:
     """Format a number with the digits that are significant within a range.
 
-    :param value: the number
     :param extent: length of the range
     """
     if not (math.isfinite(value) and extent > 0):

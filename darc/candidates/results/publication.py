@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 class Publication(Struct):
     """Publication of the results of one observation, as they arrive.
 
-    :param wanted: what to collect
-    :param site: directory of the site
     :param position: position of the telescope, ITRF, m
     :param galaxy_map: map of the Milky Way's maximum DM: a packaged file, or a path
     :param more_maps: further maps, whose values are shown as well

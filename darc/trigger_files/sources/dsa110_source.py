@@ -76,7 +76,6 @@ class DsaLines(SourceLines):
     """Reader of lines. The time is that of the MJD, good to 1 µs.
 
     :param claims: gets beam and search of each candidate
-    :param state: result of :meth:`state`
     """
 
     def __init__(

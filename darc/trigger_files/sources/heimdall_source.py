@@ -65,7 +65,6 @@ class HeimdallLines(SourceLines):
     :param note: gets the last time of each part that is read, and the first of the file (s); None:
         it does not count from the observation, or is not known
     :param differs: is called when the first line shows that times count from the other one
-    :param state: result of :meth:`state`
     """
 
     def __init__(
