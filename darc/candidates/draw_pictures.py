@@ -13,7 +13,6 @@ from darc.candidates.results.pictures import Pictures
 from darc.config.settings import ProcessorVisualizer
 from darc.model.arrival import ArrivalReference
 from darc.model.processing_outcome import ProcessedCandidate
-from darc.model.results import FrequencyRange
 from darc.runtime.paths import write_whole
 
 _pictures = cache(Pictures)
@@ -22,24 +21,20 @@ _pictures = cache(Pictures)
 def draw(
     file: Path,
     candidate: ProcessedCandidate,
-    band: FrequencyRange,
     settings: ProcessorVisualizer,
     beam: BeamSky,
     reference: ArrivalReference,
 ) -> str:
     """Draw the picture of a candidate beside its file; return the error text, empty on success.
 
-    :param file: the candidate's file
-    :param band: of the candidate's rows
     :param beam: for the maximum DM of the Milky Way
-    :param reference: reference of times and widths
     """
     try:
         try:
             galaxy = next(iter(dms_galaxy(beam).values()), None)
         except (OSError, ValueError):
             galaxy = None  # the pages of plots report why
-        _pictures(settings, galaxy, reference).write(file.with_suffix(".png"), candidate, band)
+        _pictures(settings, galaxy, reference).write(file.with_suffix(".png"), candidate)
     except Exception as error:  # the candidate is kept without a picture
         return f"no picture: {type(error).__name__}: {error}"
     return ""
@@ -49,7 +44,6 @@ def offer(directory: Path, files: Sequence[Path]) -> None:
     """Copy candidates to the directory of results and move their pictures there; remove all else.
 
     :param directory: candidates of this beam in the directory of results
-    :param files: the candidates' files
     :raises OSError: a file cannot be written
     """
     directory.mkdir(parents=True, exist_ok=True)

@@ -22,8 +22,13 @@ from darc.data_files.data_file_error import DataFileError
 from darc.data_files.data_source import DataSource
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.model.arrival import ArrivalReference
-from darc.model.processing_outcome import ClusterOutcome, Measurement, ProcessedCandidate, Score
-from darc.model.results import FrequencyRange
+from darc.model.processing_outcome import (
+    ClusterOutcome,
+    FrequencyRange,
+    Measurement,
+    ProcessedCandidate,
+    Score,
+)
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
 from darc.science.channel_mask import parse_channel_mask
 from darc.science.extraction import Extraction, extract
@@ -111,10 +116,10 @@ def _kept(job: ExtractionJob, extracted: _Extracted, score: Score) -> Extraction
         dm_time=found.dm_time,
         dms=found.dms,
         arrival=extracted.arrival,
+        band=FrequencyRange(band.f_low, band.f_high),
     )
-    edges = FrequencyRange(band.f_low, band.f_high)
     try:
-        path = write_candidate(job.output, candidate, edges)
+        path = write_candidate(job.output, candidate)
     except OSError as error:
         raise OSError(f"{job.output}: {error}") from error
     problems = []
@@ -122,7 +127,7 @@ def _kept(job: ExtractionJob, extracted: _Extracted, score: Score) -> Extraction
         from darc.candidates.draw_pictures import draw  # noqa: PLC0415 - matplotlib
 
         how = job.settings.visualizer
-        problems.append(draw(path, candidate, edges, how, job.beam, extracted.arrival))
+        problems.append(draw(path, candidate, how, job.beam, extracted.arrival))
     if FETCH in job.settings.extractor.files_for:
         try:
             write_for_fetch(job, candidate, found.centre, extracted.mask, MAX_STRETCH)

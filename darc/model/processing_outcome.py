@@ -79,6 +79,17 @@ class Score(Struct, frozen=True):
     dm_time: float
 
 
+class FrequencyRange(Struct, frozen=True):
+    """Edges of a band, MHz."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low < self.high < float("inf"):
+            raise ValueError(f"not a frequency band: {self.low} to {self.high} MHz")
+
+
 class ProcessedCandidate(Struct, frozen=True, eq=False):
     """A candidate with its arrays, measurements and scores.
 
@@ -87,6 +98,7 @@ class ProcessedCandidate(Struct, frozen=True, eq=False):
     :param dm_time: shape (ndm, ntime)
     :param dms: trial DMs, pc cm-3, shape (ndm,)
     :param arrival: reference of its times and widths; None: unknown, in old files
+    :param band: of `freq_time`; None: unknown
     """
 
     cb: int
@@ -97,6 +109,7 @@ class ProcessedCandidate(Struct, frozen=True, eq=False):
     dm_time: Floats
     dms: Doubles
     arrival: ArrivalReference | None = None
+    band: FrequencyRange | None = None
 
 
 class ListedCandidate(Struct, frozen=True):

@@ -12,17 +12,6 @@ from darc.model.observation import Observation
 from darc.model.processing_outcome import ListedCandidate, ProcessingSummary
 
 
-class FrequencyRange(Struct, frozen=True):
-    """Edges of a band, MHz."""
-
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.low < self.high < float("inf"):
-            raise ValueError(f"not a frequency band: {self.low} to {self.high} MHz")
-
-
 class Coordinates(Struct, frozen=True):
     """Pointing of a compound beam: ICRS ra and dec, Galactic gl and gb; deg."""
 

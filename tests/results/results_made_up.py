@@ -17,6 +17,7 @@ from darc.model.observation import Observation, Pointing
 from darc.model.processing_outcome import (
     NOTHING_SEARCHED,
     Detection,
+    FrequencyRange,
     Measurement,
     ProcessedCandidate,
     ProcessingSummary,
@@ -26,7 +27,6 @@ from darc.model.results import (
     BeamResults,
     BeamState,
     Coordinates,
-    FrequencyRange,
     ObservationResults,
     ShownCandidate,
 )
@@ -98,6 +98,7 @@ def candidate(
         dm_time=dm_time.astype(np.float32),
         dms=dms,
         arrival=ARRIVAL,
+        band=BAND,
     )
 
 
@@ -167,9 +168,9 @@ def results(directory: Path, count: int = 24) -> ObservationResults:
     candidates = []
     for number, made_up in enumerate(several(count)):
         one = replace(made_up, cb=(7 * number) % 40)
-        file = write_candidate(directory / f"CB{one.cb:02d}", one, BAND)
+        file = write_candidate(directory / f"CB{one.cb:02d}", one)
         picture = file.with_suffix(".png")
-        pictures.write(picture, one, BAND)
+        pictures.write(picture, one)
         candidates.append(ShownCandidate(listed(one), picture, file))
     beams = []
     for cb in made.beams:

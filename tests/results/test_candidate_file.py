@@ -20,7 +20,6 @@ from darc.candidates.results.candidate_file import (
     candidate_name,
     read_candidate,
     read_rank,
-    read_stored,
     write_candidate,
 )
 from darc.model.processing_outcome import ProcessedCandidate
@@ -54,16 +53,16 @@ def test_there_and_back(
     time: float,
 ) -> None:
     made = candidate(nfreq=nfreq, ntime=ntime, ndm=ndm, probability=p, time=time)
-    path = write_candidate(tmp_path_factory.mktemp("made"), made, BAND)
-    stored = read_stored(path)
-    assert same(stored.candidate, made)
+    path = write_candidate(tmp_path_factory.mktemp("made"), made)
+    stored = read_candidate(path)
+    assert same(stored, made)
     assert stored.band
     assert (stored.band.low, stored.band.high) == pytest.approx((BAND.low, BAND.high), rel=1e-12)
     assert read_rank(path)[0] == p
 
 
 def test_what_is_specified_is_in_it(tmp_path: Path) -> None:
-    made = candidate()
+    made = replace(candidate(), band=None)
     path = write_candidate(tmp_path / "data", made)
     assert [one.name for one in (tmp_path / "data").iterdir()] == [candidate_name(made)]
     with h5py.File(path) as file:
@@ -77,7 +76,7 @@ def test_what_is_specified_is_in_it(tmp_path: Path) -> None:
         assert file.attrs["tsamp"] == made.measured.bin_length
         assert np.array_equal(file.attrs["dms"], made.dms)
         assert [one.label for one in file["data_freq_time"].dims] == ["frequency", "time"]
-    assert read_stored(path).band is None
+    assert read_candidate(path).band is None
 
 
 def test_what_times_and_widths_refer_to_is_in_it(tmp_path: Path) -> None:
@@ -236,7 +235,7 @@ def test_damage_to_the_data_is_seen(tmp_path: Path) -> None:
 def test_the_reader_of_your(tmp_path: Path) -> None:
     """It draws what it finds; all the names that it wants have to be there."""
     plotter = pytest.importorskip("your.utils.plotter")
-    path = write_candidate(tmp_path, candidate(), BAND)
+    path = write_candidate(tmp_path, candidate())
     plotter.plot_h5(str(path), outdir=f"{tmp_path}/", publication=False)
     (picture,) = tmp_path.glob("*.png")
     assert picture.stat().st_size > 10_000
@@ -246,7 +245,7 @@ def test_as_your_has_it(tmp_path: Path) -> None:
     """What the docstring says of the orientation: times first, the highest frequency first."""
     made = candidate()
     made.freq_time[-1] += 100  # the highest frequency
-    path = write_candidate(tmp_path, made, BAND)
+    path = write_candidate(tmp_path, made)
     with h5py.File(path) as file:
         theirs = file["data_freq_time"][()][::-1].T
         top = file.attrs["fch1"] + file.attrs["foff"] * (file.attrs["nchans"] - 1)

@@ -18,17 +18,17 @@ from matplotlib.image import AxesImage
 from matplotlib.text import Text
 from msgspec.structs import replace
 from PIL import Image
-from results_made_up import ARRIVAL, BAND, SETTINGS, candidate, several
+from results_made_up import ARRIVAL, SETTINGS, candidate, several
 
-from darc.candidates.results.candidate_file import StoredCandidate, write_candidate
+from darc.candidates.results.candidate_file import write_candidate
 from darc.candidates.results.pictures import HEIGHT, WIDTH, Pictures
-from darc.candidates.results.plot_arrays import PlotSizes, bins, drawn, rebinned
+from darc.candidates.results.plot_arrays import bins, drawn, rebinned
 from darc.candidates.results.plot_axes import common_part, ticks
 from darc.candidates.results.plot_page import PlotPage
 from darc.candidates.results.plot_style import own_style
 from darc.candidates.results.plots import write_plots
 from darc.model.arrival import ArrivalReference
-from darc.model.results import FrequencyRange
+from darc.model.processing_outcome import FrequencyRange, ProcessedCandidate
 
 SMALL = replace(SETTINGS, nplot_per_side=2, figsize=6.0)
 
@@ -38,7 +38,7 @@ def pages(path: Path) -> int:
 
 
 def test_a_page_for_each_group_and_type(tmp_path: Path) -> None:
-    files = [write_candidate(tmp_path / "data", one, BAND) for one in several(5)]
+    files = [write_candidate(tmp_path / "data", one) for one in several(5)]
     path = tmp_path / "CB12.pdf"
     assert write_plots(path, files, SMALL, 133.0, ARRIVAL) == []
     assert pages(path) == 6
@@ -49,7 +49,7 @@ def test_a_page_for_each_group_and_type(tmp_path: Path) -> None:
 
 def test_its_text_is_text(tmp_path: Path) -> None:
     """Fonts are embedded as TrueType, and images at their own resolution."""
-    files = [write_candidate(tmp_path, candidate(), BAND)]
+    files = [write_candidate(tmp_path, candidate())]
     write_plots(tmp_path / "CB12.pdf", files, SMALL, 133.0, ARRIVAL)
     data = (tmp_path / "CB12.pdf").read_bytes()
     assert b"/FontFile2" in data
@@ -62,7 +62,7 @@ def test_its_text_is_text(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
-    good = write_candidate(tmp_path, candidate(), BAND)
+    good = write_candidate(tmp_path, candidate())
     half, none = tmp_path / "half.hdf5", tmp_path / "none.hdf5"
     half.write_bytes(good.read_bytes()[:1000])
     left_out = write_plots(tmp_path / "CB12.pdf", [half, good, none], SMALL, 133.0, ARRIVAL)
@@ -91,7 +91,7 @@ def test_a_setting_that_is_wrong(tmp_path: Path, key: str, value: str) -> None:
 @pytest.mark.parametrize("dm_galaxy", [None, 133.0, 1000.0])
 def test_a_picture(tmp_path: Path, dm_galaxy: float | None) -> None:
     path = tmp_path / "one.png"
-    Pictures(SETTINGS, dm_galaxy, ARRIVAL).write(path, candidate(), BAND)
+    Pictures(SETTINGS, dm_galaxy, ARRIVAL).write(path, candidate())
     assert path.stat().st_size < 60_000
     with Image.open(path) as image:
         assert image.size == (WIDTH, HEIGHT)
@@ -102,7 +102,7 @@ def test_a_picture(tmp_path: Path, dm_galaxy: float | None) -> None:
 
 
 def test_numbers_that_are_none_are_drawn_as_nothing(tmp_path: Path) -> None:
-    made = candidate()
+    made = replace(candidate(), band=None)
     made.freq_time[:] = np.nan
     made.dm_time[3] = np.inf
     Pictures(SETTINGS, None, ARRIVAL).write(tmp_path / "one.png", made)
@@ -124,7 +124,7 @@ def test_means_of_groups() -> None:
 
 def test_axes_of_a_candidate() -> None:
     made = candidate()
-    arrays = drawn(made, PlotSizes(32, 64, 64))
+    arrays = drawn(made, SETTINGS)
     bin_ms = made.measured.bin_length * 1e3
     assert arrays.freq_time.shape == (32, 64)
     assert arrays.times == pytest.approx((-32 * bin_ms, 32 * bin_ms))
@@ -162,21 +162,18 @@ LONG = ArrivalReference(
 NARROW = FrequencyRange(1400.001, 1400.009)
 
 
-def of_all_kinds() -> list[StoredCandidate]:
+def of_all_kinds() -> list[ProcessedCandidate]:
     """Candidates whose numbers are short and long, with bands of all widths."""
     masked = candidate(3)
     masked.freq_time[10:20] = 0
-    found = [StoredCandidate(one, BAND) for one in several(4)]
-    found += [
-        StoredCandidate(
-            candidate(4, cb=39, dm=10250.5, snr=5000.4, time=86399.1234, downsampling=1000), BAND
-        ),
-        StoredCandidate(candidate(5, nfreq=1), FrequencyRange(1419.9, 1420.1)),
-        StoredCandidate(candidate(6, ndm=1), FrequencyRange(0.0, 65000.0)),
-        StoredCandidate(candidate(7, downsampling=1), NARROW),
-        StoredCandidate(masked, FrequencyRange(4000.0, 8000.0)),
+    return [
+        *several(4),
+        candidate(4, cb=39, dm=10250.5, snr=5000.4, time=86399.1234, downsampling=1000),
+        replace(candidate(5, nfreq=1), band=FrequencyRange(1419.9, 1420.1)),
+        replace(candidate(6, ndm=1), band=FrequencyRange(0.0, 65000.0)),
+        replace(candidate(7, downsampling=1), band=NARROW),
+        replace(masked, band=FrequencyRange(4000.0, 8000.0)),
     ]
-    return found
 
 
 def overlaps(figure: Figure) -> list[tuple[str, str]]:
@@ -219,7 +216,7 @@ def test_no_words_touch_on_a_page(kind: str, per_side: int) -> None:
     settings = replace(SETTINGS, nplot_per_side=per_side)
     with own_style():
         sheet = PlotPage(kind, settings, 133.0, "CB12", LONG)
-        entries = [(one, drawn(one.candidate, PlotSizes(32, 64, 64))) for one in of_all_kinds()]
+        entries = [(one, drawn(one, SETTINGS)) for one in of_all_kinds()]
         sheet.fill(entries[: per_side**2], 90, 1000)
         assert overlaps(sheet.figure) == []
 
@@ -228,7 +225,7 @@ def test_no_words_touch_on_a_page(kind: str, per_side: int) -> None:
 def test_no_words_touch_on_a_picture(tmp_path: Path, number: int) -> None:
     pictures = Pictures(SETTINGS, 133.0, LONG)
     stored = of_all_kinds()[number]
-    pictures.write(tmp_path / "one.png", stored.candidate, stored.band)
+    pictures.write(tmp_path / "one.png", stored)
     with own_style({}):
         assert overlaps(pictures.figure) == []
 
@@ -253,9 +250,9 @@ def test_a_page_says_when_and_with_what_it_was_recorded() -> None:
     )
     with own_style():
         sheet = PlotPage("dm_time", SETTINGS, None, "CB12", recording)
-        sheet.fill([(StoredCandidate(made, BAND), drawn(made, PlotSizes(32, 64, 64)))], 0, 1)
+        sheet.fill([(made, drawn(made, SETTINGS))], 0, 1)
     pictures = Pictures(SETTINGS, None, recording)
-    pictures.fill(StoredCandidate(made, BAND))
+    pictures.fill(made)
     for text in (words_of(sheet.figure), words_of(pictures.figure)):
         for one in wanted:
             assert one in text
@@ -265,11 +262,11 @@ def test_channels_without_data_are_grey_and_no_part_of_means(tmp_path: Path) -> 
     made = candidate(3)
     made.freq_time[10:20] = 0
     made.freq_time[20] = 0  # with row 21, one row of what is drawn
-    shown = drawn(made, PlotSizes(32, 64, 64)).freq_time
+    shown = drawn(made, SETTINGS).freq_time
     assert np.isnan(shown[5:10]).all()
     assert np.isfinite(np.delete(shown, range(5, 10), axis=0)).all()
     assert shown[10] == pytest.approx(made.freq_time[21])
-    Pictures(SETTINGS, None, ARRIVAL).write(tmp_path / "one.png", made, BAND)
+    Pictures(SETTINGS, None, ARRIVAL).write(tmp_path / "one.png", made)
     with Image.open(tmp_path / "one.png") as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
     grey = np.abs(pixels - [0xB4, 0xB8, 0xBE]).max(axis=2) < 12
@@ -285,8 +282,8 @@ def test_the_scale_of_colours_is_that_of_the_image() -> None:
     made = candidate(snr=40.0)
     with own_style():
         sheet = PlotPage("dm_time", SETTINGS, None, "CB12", ARRIVAL)
-        arrays = drawn(made, PlotSizes(32, 64, 64))
-        sheet.fill([(StoredCandidate(made, BAND), arrays)], 0, 1)
+        arrays = drawn(made, SETTINGS)
+        sheet.fill([(made, arrays)], 0, 1)
     axes = sheet.figure.axes[0]
     image, scale = axes.images[0], axes.findobj(AxesImage)[-1]
     assert scale is not image
@@ -302,7 +299,7 @@ def test_levels_are_told_against_what_is_around() -> None:
     """In data of few levels, sums about the medians of channels are far from 0 everywhere."""
     made = candidate()
     made.dm_time[:] -= 30
-    arrays = drawn(made, PlotSizes(32, 64, 64))
+    arrays = drawn(made, SETTINGS)
     assert np.median(arrays.profile) == pytest.approx(0, abs=0.01)
     assert np.median(arrays.dm_time) == pytest.approx(0, abs=0.01)
 
@@ -326,11 +323,11 @@ def test_pictures_in_a_row_are_as_if_each_were_alone(tmp_path: Path) -> None:
     several_kinds = of_all_kinds()
     pictures = Pictures(SETTINGS, 133.0, LONG)
     for number, stored in enumerate(several_kinds):
-        pictures.write(tmp_path / f"{number}.png", stored.candidate, stored.band)
+        pictures.write(tmp_path / f"{number}.png", stored)
     for number in (0, 5, 8, 7):
         stored = several_kinds[number]
         alone = tmp_path / "alone.png"
-        Pictures(SETTINGS, 133.0, LONG).write(alone, stored.candidate, stored.band)
+        Pictures(SETTINGS, 133.0, LONG).write(alone, stored)
         assert alone.read_bytes() == (tmp_path / f"{number}.png").read_bytes()
 
 
@@ -338,7 +335,7 @@ def test_what_was_measured_at_the_barycentre_has_no_utc(tmp_path: Path) -> None:
     made = candidate(time=123.4567, downsampling=41)
     reference = replace(LONG, frame="barycentric")
     pictures = Pictures(SETTINGS, None, reference)
-    pictures.fill(StoredCandidate(made, BAND))
+    pictures.fill(made)
     text = words_of(pictures.figure)
     mjd = Time(reference.start, format="unix").mjd + 123.4567 / 86400
     assert f"MJD {mjd:.6f}" in text

@@ -19,7 +19,7 @@ from nodes import patience, wait_for
 from darc.candidates.injections import LISTED
 from darc.candidates.observation_inputs import mask_file
 from darc.candidates.observation_work import ObservationWork
-from darc.candidates.results.candidate_file import read_stored, write_candidate
+from darc.candidates.results.candidate_file import read_candidate, write_candidate
 from darc.candidates.results.trigger_lists import read_summary, read_triggers
 from darc.candidates.task_queue import TaskQueue
 from darc.model.candidate import CANDIDATE, candidates_from_bytes, records_to_bytes
@@ -391,8 +391,8 @@ def test_a_candidate_that_nobody_heard_of_does_not_stay(tmp_path, service, obser
     first.task_queue.close()
     data = Path(observation.output_dir) / "triggers_realtime" / "data"
     (unknown,) = data.glob("*.hdf5")
-    stored = read_stored(unknown)
-    others = write_candidate(data, replace(stored.candidate, cb=7, pulse=burst(7.0)))
+    stored = read_candidate(unknown)
+    others = write_candidate(data, replace(stored, cb=7, pulse=burst(7.0)))
     others.with_suffix(".png").touch()
     second = service()
     second.memory = first.memory

@@ -37,10 +37,14 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.candidates.results.hdf5_file import write_hdf5
-from darc.config.records import Struct
 from darc.model.arrival import DISPERSION_CONSTANT, ArrivalReference
-from darc.model.processing_outcome import Detection, Measurement, ProcessedCandidate, Score
-from darc.model.results import FrequencyRange
+from darc.model.processing_outcome import (
+    Detection,
+    FrequencyRange,
+    Measurement,
+    ProcessedCandidate,
+    Score,
+)
 
 _NOT_KNOWN = -1
 #: Labels of the dimensions of each dataset, and the attributes with their sizes.
@@ -52,17 +56,6 @@ _DATASETS = {
 
 class CandidateFileError(ValueError):
     """A file is not a candidate file; the text names it and the problem."""
-
-
-class StoredCandidate(Struct, frozen=True, eq=False):
-    """Contents of a candidate file.
-
-    :param candidate: the candidate
-    :param band: frequency range of `freq_time`; None: unknown
-    """
-
-    candidate: ProcessedCandidate
-    band: FrequencyRange | None
 
 
 #: Pattern of the names of candidate files.
@@ -78,14 +71,11 @@ def candidate_name(candidate: ProcessedCandidate) -> str:
     )
 
 
-def write_candidate(
-    directory: Path, candidate: ProcessedCandidate, band: FrequencyRange | None = None
-) -> Path:
+def write_candidate(directory: Path, candidate: ProcessedCandidate) -> Path:
     """Write a candidate into a directory, which is created, atomically.
 
     The file is synced to disk, so that it survives a power failure, like the row that refers to it.
 
-    :param band: frequency range of `freq_time`; None: unknown
     :return: the file
     :raises ValueError: the shapes of the arrays are inconsistent
     :raises OSError: the file cannot be written
@@ -98,7 +88,7 @@ def write_candidate(
         for (name, (labels, _)), data in zip(_DATASETS.items(), arrays, strict=True)
     ]
     attributes = _attributes(candidate, path.stem)
-    if band is not None:
+    if (band := candidate.band) is not None:
         step = (band.high - band.low) / len(candidate.freq_time)
         attributes |= {"fch1": band.low + step / 2, "foff": step}
         attributes["nchans"] = len(candidate.freq_time)
@@ -176,15 +166,6 @@ def read_candidate(path: Path) -> ProcessedCandidate:
     :raises CandidateFileError: the file is not a candidate file, or incomplete
     :raises OSError: the file cannot be read
     """
-    return read_stored(path).candidate
-
-
-def read_stored(path: Path) -> StoredCandidate:
-    """Read a candidate with its frequency range.
-
-    :raises CandidateFileError: the file is not a candidate file, or incomplete
-    :raises OSError: the file cannot be read
-    """
     with _CandidateReader(path) as reader:
         cb, beam = reader.whole("cb"), reader.whole("sb")
         pulse = Detection(
@@ -206,7 +187,7 @@ def read_stored(path: Path) -> StoredCandidate:
         )
         score = Score(reader.number("prob_freqtime"), reader.number("prob_dmtime"))
         freq_time, dm_time = map(reader.dataset, _DATASETS)
-        candidate = ProcessedCandidate(
+        return ProcessedCandidate(
             cb,
             pulse,
             measured,
@@ -215,8 +196,8 @@ def read_stored(path: Path) -> StoredCandidate:
             dm_time,
             reader.dms(len(dm_time)),
             arrival=reader.arrival(),
+            band=reader.band(),
         )
-        return StoredCandidate(candidate, reader.band())
 
 
 def read_cb(path: Path) -> int:
@@ -263,7 +244,7 @@ class _CandidateReader:
 
     def _attribute(self, name: str) -> npt.NDArray[Any]:
         try:
-            if name not in self._file.attrs:
+            if not self.has(name):
                 raise self._error(f"the attribute {name} is missing")
             return np.asarray(self._file.attrs[name])
         except (OSError, RuntimeError, TypeError) as error:
@@ -310,18 +291,18 @@ class _CandidateReader:
         return str(value.item())
 
     def arrival(self) -> ArrivalReference | None:
-        if "toa_freq" not in self._file.attrs:
+        if not self.has("toa_freq"):
             return None  # a file of an earlier version
         return ArrivalReference(
             frequency=self.number("toa_freq"),
-            start=self.number("start") if "start" in self._file.attrs else None,
+            start=self.number("start") if self.has("start") else None,
             tsamp=self.number("tsamp_data"),
             frame=self.text("toa_frame"),
-            telescope=self.text("telescope") if "telescope" in self._file.attrs else "",
+            telescope=self.text("telescope") if self.has("telescope") else "",
         )
 
     def band(self) -> FrequencyRange | None:
-        if "fch1" not in self._file.attrs:
+        if not self.has("fch1"):
             return None
         centre, step = self.number("fch1"), self.number("foff")
         low = centre - step / 2

@@ -15,9 +15,7 @@ from matplotlib.image import AxesImage
 from matplotlib.text import Text
 from PIL import Image
 
-from darc.candidates.results.candidate_file import StoredCandidate
 from darc.candidates.results.plot_arrays import (
-    PlotSizes,
     drawn,
     limits,
     masked_text,
@@ -41,7 +39,6 @@ from darc.config.settings import ProcessorVisualizer
 from darc.model.arrival import ArrivalReference
 from darc.model.arrival_texts import arrival_text
 from darc.model.processing_outcome import ProcessedCandidate
-from darc.model.results import FrequencyRange
 from darc.runtime.paths import write_whole
 
 #: Size, pixels.
@@ -62,7 +59,6 @@ class Pictures:
     Common parts, such as most text, are drawn once.
 
     :param dm_galaxy: maximum DM of the Milky Way, pc cm-3; None: unknown
-    :param reference: reference of times and widths
     :raises ValueError: the settings name an unknown colour or colour map
     """
 
@@ -76,7 +72,6 @@ class Pictures:
         self._reference = reference
         self._settings = settings
         self._dm_galaxy = dm_galaxy
-        self._sizes = PlotSizes(settings.nfreq, settings.ntime, settings.ndm)
         with own_style({}):
             self._make(settings)
 
@@ -152,15 +147,13 @@ class Pictures:
         ]
         self._shared = [self._frequency, self._dm, self._masked, *self._lines[_OWN_LINES:]]
 
-    def write(
-        self, path: Path, candidate: ProcessedCandidate, band: FrequencyRange | None = None
-    ) -> None:
+    def write(self, path: Path, candidate: ProcessedCandidate) -> None:
         """Write the picture of a candidate, about 30 kB, atomically.
 
         :raises OSError: the file cannot be written
         """
         with own_style({}):
-            self.fill(StoredCandidate(candidate, band))
+            self.fill(candidate)
             self._draw()
         buffer = self._canvas.buffer_rgba()  # type: ignore[no-untyped-call]
         pixels = np.asarray(buffer)[:, :, :3]
@@ -177,10 +170,11 @@ class Pictures:
         """Figure with the current candidate."""
         return self._figure
 
-    def fill(self, stored: StoredCandidate) -> None:
+    def fill(self, candidate: ProcessedCandidate) -> None:
         """Set the candidate to draw."""
-        arrays = drawn(stored.candidate, self._sizes)
-        candidate, settings, times = stored.candidate, self._settings, arrays.times
+        settings = self._settings
+        arrays = drawn(candidate, settings)
+        times = arrays.times
         far = is_extragalactic(candidate, self._dm_galaxy)
         for axes in (self._profile, self._freq_time, self._dm_time):
             for spine in axes.spines.values():
@@ -189,14 +183,14 @@ class Pictures:
                     linewidth=2.4 if far else 1.2,
                 )
         self._line.set_data(arrays.bin_centres, arrays.profile)
-        vertical = frequency_limits(stored)
+        vertical = frequency_limits(candidate)
         for ticks, limit in zip(
             self._ticks, (profile_limits(arrays.profile), vertical, arrays.dms), strict=True
         ):
             ticks.set(times, limit)
         self._ticks[0].hide_x()
         _, frequencies, dms = (common_text(ticks.common) for ticks in self._ticks)
-        unit = "MHz" if stored.band else "row"
+        unit = "MHz" if candidate.band else "row"
         self._frequency.set_text(f"Frequency{frequencies} ({unit})")
         self._dm.set_text(f"DM{dms} (pc cm$^{{-3}}$)")
         for image, bar, data, limit in zip(
@@ -211,11 +205,10 @@ class Pictures:
             image.set(extent=(*times, *limit), clim=colours)
             bar.set(colours)
         self._masked.set_text(masked_text(arrays))
-        self._write_numbers(stored, far)
+        self._write_numbers(candidate, far)
 
-    def _write_numbers(self, stored: StoredCandidate, far: bool) -> None:
-        candidate, reference = stored.candidate, self._reference
-        measured, score = candidate.measured, candidate.score
+    def _write_numbers(self, candidate: ProcessedCandidate, far: bool) -> None:
+        reference, measured, score = self._reference, candidate.measured, candidate.score
         headline = f"S/N {measured.snr:.1f}   DM {candidate.pulse.dm:.2f}"
         fit(self._headline, headline, 14, _TEXT_POINTS)
         galaxy = "not known"
@@ -224,11 +217,11 @@ class Pictures:
         lines = (
             f"P {score.freq_time:.2f} by frequency, {score.dm_time:.2f} by DM",
             where_text(candidate, reference),
-            arrival_text(reference, candidate.measured.time),
+            arrival_text(reference, measured.time),
             f"Milky Way's maximum DM: {galaxy}",
             f"arrival at {reference_text(reference)}",
             source_text(reference),
-            band_text(reference, stored.band),
+            band_text(reference, candidate.band),
         )
         for text, line in zip(self._lines, lines, strict=True):
             fit(text, line, _LETTERS, _TEXT_POINTS)

@@ -6,20 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.config.records import Struct
+from darc.config.settings import ProcessorVisualizer
 from darc.model.processing_outcome import ProcessedCandidate
 
 Floats = npt.NDArray[np.float32]
 
 #: Percentiles of an image's values for the darkest and the brightest colour.
 _LIMITS = (5, 99.9)
-
-
-class PlotSizes(Struct, frozen=True):
-    """Maximum number of bins in a plot."""
-
-    nfreq: int
-    ntime: int
-    ndm: int
 
 
 class PlotArrays(Struct, frozen=True, eq=False):
@@ -47,8 +40,11 @@ class PlotArrays(Struct, frozen=True, eq=False):
         return np.asarray(centres, dtype=np.float64)
 
 
-def drawn(candidate: ProcessedCandidate, sizes: PlotSizes) -> PlotArrays:
-    """Prepare a candidate's arrays; values that are not finite are set to 0."""
+def drawn(candidate: ProcessedCandidate, settings: ProcessorVisualizer) -> PlotArrays:
+    """Prepare a candidate's arrays; values that are not finite are set to 0.
+
+    :param settings: have the largest numbers of bins
+    """
     ntime = candidate.freq_time.shape[1]
     dms = candidate.dms
     bin_ms = candidate.measured.bin_length * 1e3
@@ -56,12 +52,12 @@ def drawn(candidate: ProcessedCandidate, sizes: PlotSizes) -> PlotArrays:
     step = float(dms[1] - dms[0]) if len(dms) > 1 else 1.0
     dm_time = np.nan_to_num(candidate.dm_time, posinf=0.0, neginf=0.0)
     profile = dm_time[int(np.argmin(np.abs(dms - candidate.pulse.dm)))][np.newaxis]
-    n_profile = bins(ntime, sizes.ntime)
+    n_profile = bins(ntime, settings.ntime)
     # Scaled to unit noise, as the sum of bins of unit noise.
-    profile = rebinned(profile, 1, sizes.ntime)[0] * np.float32((ntime / n_profile) ** 0.5)
-    dm_time = rebinned(dm_time, sizes.ndm, sizes.ntime)
+    profile = rebinned(profile, 1, settings.ntime)[0] * np.float32((ntime / n_profile) ** 0.5)
+    dm_time = rebinned(dm_time, settings.ndm, settings.ntime)
     return PlotArrays(
-        _of_channels(candidate.freq_time, sizes),
+        _of_channels(candidate.freq_time, settings),
         # The bins are relative to medians of channels, which are not means: in data of few levels,
         # their sums are far from 0 without a pulse.
         dm_time - np.median(dm_time),
@@ -71,14 +67,14 @@ def drawn(candidate: ProcessedCandidate, sizes: PlotSizes) -> PlotArrays:
     )
 
 
-def _of_channels(freq_time: Floats, sizes: PlotSizes) -> Floats:
+def _of_channels(freq_time: Floats, settings: ProcessorVisualizer) -> Floats:
     """Rebin frequency-time; rows without data become NaN and are excluded from means."""
     there = np.isfinite(freq_time)
     data = np.where(there, freq_time, np.float32(0))
     # In files, masked channels are 0.
     used = np.any(data != 0, axis=1)
-    shown = rebinned(data, sizes.nfreq, sizes.ntime)
-    part = rebinned(np.asarray(used, dtype=np.float32)[:, np.newaxis], sizes.nfreq, 1)
+    shown = rebinned(data, settings.nfreq, settings.ntime)
+    part = rebinned(np.asarray(used, dtype=np.float32)[:, np.newaxis], settings.nfreq, 1)
     return np.divide(shown, part, out=np.full_like(shown, np.nan), where=part > 0)
 
 
@@ -96,8 +92,6 @@ def rebinned(array: Floats, rows: int, columns: int) -> Floats:
     """Average equal groups of bins, at most as many groups as wanted.
 
     :param array: shape (n, m)
-    :param rows: number of rows wanted
-    :param columns: number of columns wanted
     """
     n, m = bins(array.shape[0], rows), bins(array.shape[1], columns)
     if (n, m) == array.shape:

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from darc.candidates.results.candidate_file import StoredCandidate
 from darc.candidates.results.plot_arrays import PlotArrays, limits, masked_text, profile_limits
 from darc.candidates.results.plot_axes import MINUS, ColourBar, Ticks, fit, write
 from darc.candidates.results.plot_style import (
@@ -26,8 +25,9 @@ from darc.candidates.results.plot_style import (
 from darc.config.settings import ProcessorVisualizer
 from darc.model.arrival import ArrivalReference
 from darc.model.arrival_texts import arrival_text
+from darc.model.processing_outcome import ProcessedCandidate
 
-Entry = tuple[StoredCandidate, PlotArrays]
+Entry = tuple[ProcessedCandidate, PlotArrays]
 
 _TITLES = {
     "freq_time": "Frequency and time",
@@ -64,8 +64,6 @@ class PlotPage:
 
     :param kind: freq_time, dm_time or 1d_time
     :param dm_galaxy: maximum DM of the Milky Way, pc cm-3; None: unknown
-    :param title: title of the page
-    :param reference: reference of times and widths
     """
 
     def __init__(
@@ -208,8 +206,8 @@ class _Cell:
     def hide(self) -> None:
         self._axes.set_visible(False)
 
-    def show(self, stored: StoredCandidate, arrays: PlotArrays, number: int) -> None:
-        axes, sheet, candidate = self._axes, self._sheet, stored.candidate
+    def show(self, candidate: ProcessedCandidate, arrays: PlotArrays, number: int) -> None:
+        axes, sheet = self._axes, self._sheet
         axes.set_visible(True)
         far = is_extragalactic(candidate, sheet.dm_galaxy)
         colour = sheet.settings.colour_extragal if far else sheet.settings.colour_gal
@@ -233,7 +231,7 @@ class _Cell:
             return
         is_dm = sheet.kind == "dm_time"
         data = arrays.dm_time if is_dm else arrays.freq_time
-        vertical = arrays.dms if is_dm else frequency_limits(stored)
+        vertical = arrays.dms if is_dm else frequency_limits(candidate)
         colours = limits(data)
         self._image.set_data(np.kron(data, np.ones((_REPEAT, _REPEAT), dtype=np.float32)))
         self._image.set(extent=(*arrays.times, *vertical), clim=colours)

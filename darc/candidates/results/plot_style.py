@@ -9,12 +9,10 @@ from typing import Any
 import matplotlib
 from matplotlib.colors import Colormap, is_color_like
 
-from darc.candidates.results.candidate_file import StoredCandidate
 from darc.config.settings import ProcessorVisualizer
 from darc.model.arrival import ArrivalReference
 from darc.model.arrival_texts import milliseconds, sampling
-from darc.model.processing_outcome import ProcessedCandidate
-from darc.model.results import FrequencyRange
+from darc.model.processing_outcome import FrequencyRange, ProcessedCandidate
 
 #: Fonts included in matplotlib, embedded as TrueType: journals reject Type 3.
 RC: Any = {
@@ -109,10 +107,10 @@ def reference_text(reference: ArrivalReference) -> str:
     return f"{reference.frequency:.7g} MHz, {reference.frame}"
 
 
-def frequency_limits(stored: StoredCandidate) -> tuple[float, float]:
+def frequency_limits(candidate: ProcessedCandidate) -> tuple[float, float]:
     """Return the limits of the frequency axis: MHz, or rows if the band is unknown."""
-    band = stored.band
-    return (band.low, band.high) if band else (0.0, float(len(stored.candidate.freq_time)))
+    band = candidate.band
+    return (band.low, band.high) if band else (0.0, float(len(candidate.freq_time)))
 
 
 def intensity_map(name: str) -> Colormap:

@@ -12,13 +12,8 @@ from pathlib import Path
 
 from matplotlib.backends.backend_pdf import PdfPages
 
-from darc.candidates.results.candidate_file import (
-    CandidateFileError,
-    StoredCandidate,
-    read_rank,
-    read_stored,
-)
-from darc.candidates.results.plot_arrays import PlotSizes, drawn
+from darc.candidates.results.candidate_file import CandidateFileError, read_candidate, read_rank
+from darc.candidates.results.plot_arrays import drawn
 from darc.candidates.results.plot_page import PlotPage, empty_page
 from darc.candidates.results.plot_style import check_style, own_style
 from darc.config.settings import ProcessorVisualizer
@@ -42,7 +37,6 @@ def write_plots(
     :param path: the PDF
     :param candidates: HDF5 files
     :param dm_galaxy: maximum DM of the Milky Way, pc cm-3; None: unknown
-    :param reference: reference of times and widths
     :param advance: called for each candidate that is plotted
     :return: files that cannot be read, and why
     :raises ValueError: the settings name an unknown colour or colour map
@@ -51,7 +45,6 @@ def write_plots(
     check_style(settings)
     ranked, left_out = _ranked(candidates)
     per_page = settings.nplot_per_side**2
-    sizes = PlotSizes(settings.nfreq, settings.ntime, settings.ndm)
     memory = io.BytesIO()
     with own_style(), PdfPages(memory, metadata={"Title": path.stem, "Creator": "DARC"}) as pdf:
         sheets = [
@@ -62,9 +55,11 @@ def write_plots(
         for begin in range(0, len(ranked), per_page):
             group = []
             for file in ranked[begin : begin + per_page]:
-                stored = _read(file, left_out)
-                if stored is not None:
-                    group.append((stored, drawn(stored.candidate, sizes)))
+                try:
+                    candidate = read_candidate(file)
+                    group.append((candidate, drawn(candidate, settings)))
+                except (CandidateFileError, OSError) as error:
+                    left_out.append(str(error))
             for sheet in sheets:
                 sheet.fill(group, begin, len(ranked))
                 pdf.savefig(sheet.figure)
@@ -87,11 +82,3 @@ def _ranked(candidates: Sequence[Path]) -> tuple[list[Path], list[str]]:
         except (CandidateFileError, OSError) as error:
             left_out.append(str(error))
     return [file for *_, file in sorted(ranked)], left_out
-
-
-def _read(file: Path, left_out: list[str]) -> StoredCandidate | None:
-    try:
-        return read_stored(file)
-    except (CandidateFileError, OSError) as error:
-        left_out.append(str(error))
-        return None
