@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import logging
 import os
 import signal
 import sys
@@ -45,6 +46,17 @@ os.kill = send_signal
 # A node is ten processes: compiled anew in each, the start of one takes three times as long.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+
+class _Loggers(dict[str, Any]):
+    """The loggers by name. pytest walks through them before and after each test, without the lock
+    of logging, while threads that a test has left import libraries, which make further ones."""
+
+    def values(self) -> Any:
+        return list(super().values())
+
+
+logging.Logger.manager.loggerDict = _Loggers(logging.Logger.manager.loggerDict)
 
 # Ctrl-C is ignored in what runs in the background, and in all that it starts; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import threading
@@ -197,3 +198,10 @@ def test_fan_out_raises_what_the_work_raised() -> None:
 
     with pytest.raises(ZeroDivisionError):
         fan_out(work, [1, 0])
+
+
+def test_loggers_that_a_thread_makes_meanwhile_disturb_no_test() -> None:
+    # As pytest does before and after each test.
+    for number, _ in enumerate(logging.Logger.manager.loggerDict.values()):
+        if number < 3:
+            logging.getLogger(f"made.meanwhile.{number}")
