@@ -154,5 +154,5 @@ def note_latest(latest: dict[str, dict[str, int]], task_id: str, counts: Mapping
 
 
 def plain_counts(counts: Mapping[str, int]) -> dict[str, int]:
-    """Counts with names of plain text, as they travel."""
-    return {str(what): number for what, number in counts.items()}
+    """Counts with names of plain text, as they travel; another thread may add to them meanwhile."""
+    return {str(what): number for what, number in list(counts.items())}

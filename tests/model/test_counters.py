@@ -43,3 +43,20 @@ def test_words_are_those_of_before() -> None:
 def test_counts_travel() -> None:
     counts = plain_counts(Counter({TriggerOutcome.SENT: 2}))
     assert unpack(pack(counts)) == {"sent": 2}
+
+
+def test_counts_may_be_added_to_while_they_are_told() -> None:
+    counts: Counter[str] = Counter()
+
+    class Name(str):
+        """As by another thread: a name that is told has another one counted."""
+
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            counts["meanwhile"] += 1
+            return "accepted"
+
+    counts[Name("accepted")] = 2
+    assert plain_counts(counts) == {"accepted": 2}
+    assert counts["meanwhile"] == 1

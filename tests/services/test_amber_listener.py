@@ -178,6 +178,26 @@ def test_orders_are_asked_for_once_a_second_though_the_ear_hears_nothing(
     assert listener.master.asked <= 4
 
 
+def test_observations_are_told_while_one_of_them_is_finished(
+    listener: Kept, observation: Observation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(observation, run="2")
+    listener.obey([Order(one.to_plain(), OrderState.RUNNING) for one in (observation, other)])
+
+    def task_id(told: Observation) -> str:
+        """As the loop does, while the listener's thread tells them."""
+        if key not in listener.master.done:
+            listener.finish(other)
+        return "lis1"
+
+    key = other.key
+    monkeypatch.setattr(Observation, "key", key)
+    monkeypatch.setattr(Observation, "task_id", property(task_id))
+    assert listener.observations == ["lis1", "lis1"]
+    monkeypatch.undo()
+    assert listener.observations == ["lis1"]
+
+
 # -- clocks ----------------------------------------------------------------------------------
 
 

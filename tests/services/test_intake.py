@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -216,6 +217,31 @@ def test_greetings_tell_who_is_there(site: Site, monkeypatch: pytest.MonkeyPatch
     for who in ((7, "s"), ("h", []), ("x" * 301, "s")):
         with pytest.raises(QueueError, match="texts of up to"):
             client.call("hello", *who)
+
+
+def test_many_may_greet_at_the_same_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "KEPT_CLIENTS", 1)
+    errors: list[Exception] = []
+
+    def greet(number: int) -> None:
+        try:
+            for turn in range(2000):
+                site.intake.hello(cast(Any, None), f"host{number}", f"source{number} {turn % 7}")
+        except Exception as error:
+            errors.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=greet, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert errors == []
+    assert len(site.intake.clients) == 1
 
 
 def test_while_the_master_is_away_who_hands_in_is_told_to_try_again(

@@ -64,15 +64,17 @@ class Intake:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[int, float]] | None = None  # see _sources
         self._clients: dict[str, WorkerClient] = {}
+        self._clients_lock = threading.Lock()  # a thread per connection enters them
 
     @property
     def clients(self) -> dict[str, str]:
         """By host, the time since its last call and the number of its deliveries."""
         now = time.time()
-        return {
-            client.host: f"heard {now - client.heard:.1f} s ago, {client.entries} handed in"
-            for client in list(self._clients.values())
-        }
+        with self._clients_lock:
+            return {
+                client.host: f"heard {now - client.heard:.1f} s ago, {client.entries} handed in"
+                for client in self._clients.values()
+            }
 
     def hello(self, session: Session, host: str, source: str) -> str:
         """Answer the heartbeat of a worker with the service's name."""
@@ -156,12 +158,13 @@ class Intake:
         return True
 
     def _heard(self, host: str, source: str, entries: int) -> None:
-        client = self._clients.pop(source, None) or WorkerClient(host, 0.0)
-        client.heard = time.time()
-        client.entries += entries
-        self._clients[source] = client
-        while len(self._clients) > KEPT_CLIENTS:
-            del self._clients[next(iter(self._clients))]
+        with self._clients_lock:
+            client = self._clients.pop(source, None) or WorkerClient(host, 0.0)
+            client.heard = time.time()
+            client.entries += entries
+            self._clients[source] = client
+            while len(self._clients) > KEPT_CLIENTS:
+                del self._clients[next(iter(self._clients))]
 
 
 class NamedIntake:

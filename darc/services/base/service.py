@@ -175,7 +175,8 @@ class Service(Generic[S]):
     @property
     def observations(self) -> list[str]:
         """The observations that this service works on."""
-        return [observation.task_id for observation in self._running.values()]
+        # A list first: the listener's thread asks while the loop starts and finishes observations.
+        return [observation.task_id for observation in list(self._running.values())]
 
     @property
     def log_lines_dropped(self) -> int:
