@@ -33,6 +33,9 @@ GULPS_MISSED = LossKind(
 class _Gulp(Struct):
     first: float  # when its first part came, monotonic (s)
     searches: set[str] = field(default_factory=set)
+    #: Those that have reported a gulp of this number before they, or others, began anew.
+    before: set[str] = field(default_factory=set)
+    is_done: bool = False
 
 
 class GulpAlignment:
@@ -40,7 +43,8 @@ class GulpAlignment:
 
     A part is what one search reports of a gulp. Parts are passed on in the order in which they
     came, each when its gulp is complete or has waited long enough. A search that was missing is not
-    waited for until it is back.
+    waited for until it is back. One that begins anew, with numbers that it has reported before,
+    does not lag, unless the others go on.
 
     Searches of one host that come to one port cannot be distinguished: they are counted. Each
     report has a place of the host, `host`, `host (2)` and so on; none is a search's own.
@@ -54,7 +58,7 @@ class GulpAlignment:
         self._wait = wait
         self._gulps: dict[int, _Gulp] = {}  # not done
         self._done: OrderedDict[int, set[str]] = OrderedDict()
-        self._parts: deque[tuple[int, bool]] = deque()  # gulp, done at once
+        self._parts: deque[_Gulp] = deque()
         self._absent: set[str] = set()
         self._late: set[str] = set()
         self._events: list[SourceEvent] = []
@@ -88,24 +92,33 @@ class GulpAlignment:
         :param now: monotonic (s)
         """
         self._check_number(search, gulp)
+        is_same = gulp == self.last.get(search)
         self.last[search] = gulp
-        if gulp in self._done:
-            self._done[gulp].add(search)
-            self._parts.append((gulp, True))
-            text = ""
-            if search not in self._late:
-                self._late.add(search)
-                called = self._called(search)
-                text = f"{called} lags: its gulp {gulp} came after the others were passed on"
-            self._events.append(SourceEvent(Counted.GULPS_LATE, text))
+        before = self._done.get(gulp, set())
+        if gulp in self._done and (is_same or search not in before or search in self._late):
+            before.add(search)
+            self._parts.append(_Gulp(now, is_done=True))
+            self._lags(search, gulp)
             return
         if search in self._absent:
             self._absent.discard(search)
             text = f"{self._called(search)} is back, with gulp {gulp}"
             self._events.append(SourceEvent(text=text))
-        self._late.discard(search)
-        self._gulps.setdefault(gulp, _Gulp(now)).searches.add(search)
-        self._parts.append((gulp, False))
+        if before:
+            del self._done[gulp]
+        else:
+            self._late.discard(search)
+        one = self._gulps.setdefault(gulp, _Gulp(now, before=before))
+        one.searches.add(search)
+        self._parts.append(one)
+
+    def _lags(self, search: str, gulp: int) -> None:
+        text = ""
+        if search not in self._late:
+            self._late.add(search)
+            called = self._called(search)
+            text = f"{called} lags: its gulp {gulp} came after the others were passed on"
+        self._events.append(SourceEvent(Counted.GULPS_LATE, text))
 
     def _check_number(self, search: str, gulp: int) -> None:
         last = self.last.get(search, -1)
@@ -134,10 +147,10 @@ class GulpAlignment:
             if is_over or not missing - self._absent:
                 self._finish(number, gulp, missing)
         count = 0
-        while self._parts and (self._parts[0][1] or self._parts[0][0] in self._done):
+        while self._parts and self._parts[0].is_done:
             self._parts.popleft()
             count += 1
-        while len(self._done) > KEPT_GULPS and not self._parts:
+        while len(self._done) > KEPT_GULPS:
             self._done.popitem(last=False)
         return count
 
@@ -151,8 +164,15 @@ class GulpAlignment:
 
     def _finish(self, number: int, gulp: _Gulp, missing: set[str]) -> None:
         del self._gulps[number]
-        self._done[number] = gulp.searches
+        gulp.is_done = True
+        self._done[number] = gulp.searches | gulp.before
         self._events.append(SourceEvent(Counted.GULPS))
+        # They have reported this number long ago, and go on: who began anew is alone with it.
+        ahead = {one for one in (missing & gulp.before) - self._absent if self.last[one] > number}
+        if ahead:
+            for search in sorted(gulp.searches):
+                self._lags(search, number)
+        missing -= ahead
         if not missing:
             return
         new = sorted(missing - self._absent)

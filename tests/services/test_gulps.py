@@ -97,6 +97,57 @@ def test_a_jump_and_a_step_back_are_named() -> None:
     assert (jump.number, jump.what) == (4, f"{A}, gulps 3 to 6")
 
 
+def test_searches_that_all_begin_anew_do_not_lag_and_wait_for_each_other() -> None:
+    alignment = GulpAlignment([A, B], 2, wait=1.0)
+    now = 0.0
+    for gulp in (*range(4), *range(6)):  # the second time they come to numbers that are new
+        now += 4.0
+        alignment.add(A, gulp, now)
+        assert alignment.pass_on(now) == 0
+        alignment.add(B, gulp, now + 0.5)
+        assert alignment.pass_on(now + 0.5) == 2
+    events = alignment.take_events()
+    assert [event.text for event in events if event.text] == [
+        f"{search}: gulp 0 follows 3: the number went back" for search in (A, B)
+    ]
+    assert [event.counter for event in events].count("gulps") == 10
+    assert not [event for event in events if event.loss or event.counter == "gulps_late"]
+
+
+def test_one_of_those_that_begin_anew_may_be_missing() -> None:
+    alignment = GulpAlignment([A, B], 2, wait=1.0)
+    for gulp in (0, 1, 0, 1):
+        alignment.add(A, gulp, 0.0)
+        alignment.add(B, gulp, 0.0)
+        assert alignment.pass_on(0.0) == 2
+    texts(alignment)
+    alignment.add(A, 2, 5.0)
+    alignment.add(A, 3, 9.0)
+    assert alignment.pass_on(9.5) == 2
+    assert texts(alignment) == [f"{B} is missing in gulp 2: its last one was 1"]
+
+
+def test_a_search_that_begins_anew_alone_lags_and_is_waited_for_once() -> None:
+    alignment = GulpAlignment([A, B], 2, wait=1.0)
+    for gulp in range(4):
+        alignment.add(A, gulp, 0.0)
+        alignment.add(B, gulp, 0.0)
+        alignment.pass_on(0.0)
+    alignment.add(A, 0, 10.0)
+    assert alignment.pass_on(10.5) == 0
+    assert alignment.pass_on(11.0) == 1
+    for gulp in (1, 2):
+        alignment.add(A, gulp, 20.0)
+        assert alignment.pass_on(20.0) == 1
+    assert texts(alignment) == [
+        f"{A}: gulp 0 follows 3: the number went back",
+        f"{A} lags: its gulp 0 came after the others were passed on",
+    ]
+    alignment.add(B, 4, 30.0)
+    assert alignment.pass_on(31.0) == 1
+    assert texts(alignment) == [f"{A} is missing in gulp 4: its last one was 2"]
+
+
 def test_searches_of_one_port_are_named_by_their_hosts() -> None:
     alignment = GulpAlignment([], 3, wait=1.0)
     names = []
