@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from darc.config import ranges
+from darc.config.instrument_checks import implausible
 from darc.config.records import Struct, field
 from darc.config.source_settings import SOURCES, SourceSettings
 from darc.config.typed import Contradiction, CrossChecked, NotEmpty, OneOf, Range, shown
@@ -99,7 +100,8 @@ class Instrument(BandEdges, CrossChecked, Struct, frozen=True):
     data_tsamp: Annotated[float, ranges.TSAMP] | None = None
 
     def contradictions(self) -> Iterator[Contradiction]:
-        """Yield names of data files that cannot be."""
+        """Yield names of data files that cannot be, and values that no receiver has."""
+        yield from implausible(self)
         for pattern in self.data_files:
             if not _is_name(pattern):
                 yield Contradiction("data_files", f"{shown(pattern)} is not allowed", _NAMES)

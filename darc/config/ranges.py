@@ -25,6 +25,8 @@ TIME = Bounds(0, 8_640_000)  # s since an observation's start
 
 COUNT = Bounds(1, 1_000_000)
 FREQUENCY = Bounds(1, 1_000_000)  # MHz
+#: What a receiver on the ground has (MHz), UTR-2 the lowest; below that GHz were meant.
+RECEIVED = Bounds(8, 1_000_000)
 BANDWIDTH = Bounds(1e-3, 1_000_000)  # MHz
 TSAMP = Bounds(1e-9, 10)  # s
 

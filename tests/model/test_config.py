@@ -245,6 +245,90 @@ def test_a_name_of_data_files_that_cannot_be_is_an_error(name: str) -> None:
     assert "names relative to data_directory" in problem
 
 
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("min_freq: 1.2495", "min_freq: 1.2495 MHz is below the band of any receiver; allowed"),
+        ("min_freq: 1.2495", "from 8, as 1249.5 for 1.2495 GHz"),
+        ("min_freq: 200000, bandwidth: 200", None),
+        ("bandwidth: 0.3", "bandwidth: 0.3 MHz at 1219.7 MHz is no band of a receiver; allowed"),
+        ("bandwidth: 0.3", "as 300 for 0.3 GHz"),
+        ("bandwidth: 3e5", "bandwidth: 300000 MHz from 1219.7 MHz on is no band of a receiver"),
+        ("bandwidth: 0.856, nchan: 4096, min_freq: 856, n_sbs: 1", "channels of 208.984 Hz cannot"),
+        ("bandwidth: 2450, nchan: 1, n_sbs: 1", "is no band of a receiver"),
+        ("tsamp: 0.08192", "tsamp: 0.08192 s: a batch of 12500 samples takes 1024 s; allowed: s"),
+        ("tsamp: 0.08192", "not ms, as 8.192e-05 for 0.08192 ms"),
+        ("tsamp: 5.12", "a batch of 12500 samples takes 64000 s"),
+        ("data_tsamp: 0.08192", "data_tsamp: 0.08192 s, where the search has 8.192e-05 s"),
+        ("data_tsamp: 8.192e-05", None),
+        ("position: [6.6, 52.9, 16]", "position: [6.6, 52.9, 16] is 55.65941 m from the Earth's"),
+        ("position: [3828.630, 443.593, 5064.923]", "ITRF x, y, z in m; not longitude"),
+        ("dish_diameter: 2500", "dish_diameter: 2500 m is no dish; allowed: m, from 0.1 to 1000"),
+        ("dish_diameter: 0.025", "dish_diameter: 0.025 m is no dish"),
+        ("n_subbands: 31", "n_subbands: 31 subbands of 1536 channels (nchan); allowed: a divisor"),
+        ("n_subbands: 31, n_sbs: 1", None),
+        ("sb_band_low: 1.201", "sb_band_low: 1.201 MHz is below the band"),
+        ("sb_reference_freq: 1.501", "sb_reference_freq: 1.501 MHz is below the band"),
+        ("sb_reference_freq: 1.501, sb_table: /a/table", None),
+    ],
+)
+def test_what_no_receiver_has_is_refused(keys: str, said: str | None) -> None:
+    text = "instrument:\n  {" + keys + "}"
+    if said is None:
+        parse(text)
+        return
+    (problem,) = problems(text)
+    assert problem.startswith("my.yaml:2: instrument.")
+    assert said in problem
+
+
+def test_subbands_that_do_not_fit_the_channels_are_named_where_they_are() -> None:
+    (problem,) = problems("instrument: {nchan: 1500}")
+    assert problem.startswith("arts.yaml:24: instrument.n_subbands: 32 subbands of 1500 channels")
+
+
+def test_frequencies_and_bandwidths_in_ghz_are_both_named() -> None:
+    found = problems("instrument:\n  min_freq: 1.2197\n  bandwidth: 0.3")
+    assert [problem[:30] for problem in found] == [
+        "my.yaml:2: instrument.min_freq",
+        "my.yaml:3: instrument.bandwidt",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("min_freq", "bandwidth", "nchan", "tsamp", "diameter"),
+    [
+        (8.0, 24.5, 4096, 8e-3, 50.0),  # UTR-2
+        (10.0, 80.0, 400, 5.12e-6, 31.0),  # LOFAR, low band, subbands as they are
+        (110.0, 78.0, 6400, 655.36e-6, 31.0),  # high band
+        (240.0, 0.1953125, 1, 5.12e-6, 31.0),  # one subband
+        (109.0, 2.5, 32, 12.5e-3, 200.0),  # Pushchino
+        (30.0, 50.0, 1024, 1e-3, 20.0),
+        (400.2, 400.0, 1024, 983.04e-6, 20.0),  # CHIME
+        (400.0, 400.0, 16384, 983.04e-6, 20.0),
+        (400.0, 400.0, 1024, 2.56e-6, 20.0),  # its baseband
+        (300.0, 200.0, 4096, 1310.72e-6, 45.0),  # uGMRT
+        (1060.0, 400.0, 16384, 655.36e-6, 45.0),
+        (1311.3, 187.5, 768, 262e-6, 4.65),  # DSA-110
+        (856.0, 856.0, 1024, 306.24e-6, 13.5),  # MeerKAT
+        (704.0, 3328.0, 3328, 64e-6, 64.0),  # Parkes' wide band
+        (1000.0, 500.0, 4096, 49.152e-6, 300.0),  # FAST
+        (1280.0, 250.0, 2048, 65e-6, 0.2),  # GReX
+        (744.0, 336.0, 288, 0.11, 12.0),  # CRACO
+        (32_000.0, 16.0, 16, 1e-4, 70.0),  # a channel of the Deep Space Network
+        (42_000.0, 8000.0, 4096, 1e-4, 100.0),
+    ],
+)
+def test_what_receivers_have_is_accepted(
+    min_freq: float, bandwidth: float, nchan: int, tsamp: float, diameter: float
+) -> None:
+    found = parse(
+        f"instrument: {{min_freq: {min_freq}, bandwidth: {bandwidth}, nchan: {nchan}, tsamp:"
+        f" {tsamp}, dish_diameter: {diameter}, n_sbs: 1, batch_length_samples: 1024}}"
+    ).instrument
+    assert found.nchan == nchan
+
+
 def test_keys_over_the_instrument_win_over_its_base() -> None:
     assert parse("instrument: {n_tabs: 9}").instrument.n_tabs == 9
     assert parse("instrument: {n_tabs: 9}").instrument.n_sbs == 71

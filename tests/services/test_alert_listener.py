@@ -580,6 +580,7 @@ def test_an_observation_of_the_past_is_none_of_now(service, observation, monkeyp
         ({"rules": [{"name": "a", "action": "threshold", "where": "in_beam"}]}, "snr_min: missing"),
         ({"rules": [DUMP | {"types": ["retraction"]}]}, "a retraction is no reason for a dump"),
         ({"rules": [DUMP | {"tenses": ["now"]}]}, "is not allowed"),
+        ({"rules": [DUMP | {"frequency": 1.4}]}, "frequency: 1.4 is not allowed; .* from 8 to"),
         ({"client": {"sasl.password": "x"}}, "sasl.password is secret"),
         ({"max_per_second": 0}, "max_per_second"),
     ],

@@ -54,7 +54,7 @@ class NoticeRule(CrossChecked, Struct, frozen=True):
     searches: Annotated[tuple[Annotated[str, OneOf(IQUV, LOFAR)], ...], OneOrMore()] = (IQUV,)
     duration: _Seconds = 3600.0  # s of a lowered threshold
     stokes: Annotated[str, OneOf("IQUV", "I")] = "IQUV"  # dump
-    frequency: Annotated[float, ranges.FREQUENCY] | None = None  # MHz, of trigger times with a DM
+    frequency: Annotated[float, ranges.RECEIVED] | None = None  # MHz, of trigger times with a DM
 
     def contradictions(self) -> Iterator[Contradiction]:
         """Yield what the action lacks."""
