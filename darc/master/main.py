@@ -61,6 +61,7 @@ from darc.queues.named_queues import NamedQueues
 from darc.queues.names import OF_MONITOR
 from darc.queues.queue_server import QueueServer
 from darc.runtime.detached_work import DetachedWork
+from darc.runtime.fan_out import fan_out
 from darc.runtime.log import lines_dropped, set_up_logging
 from darc.runtime.process_end import end_on_sigterm, end_with_supervisord
 from darc.runtime.retention import remove_unfinished
@@ -306,7 +307,10 @@ class DarcMaster:
             sources = self.apart.result("reading the configuration", read_sources, READ_SECONDS)
             notes = self._apply(sources.parse())
             self.apart.result("keeping the configuration", sources.keep, READ_SECONDS)
-            return notes + self._configure_switches(origin)
+            notes += self._configure_switches(origin)
+            # One that attaches later looks at the configuration by itself.
+            fan_out(self.services.reload, self.services.names)
+            return notes
 
     def _apply(self, config: Config) -> list[str]:
         notes = [f"warning: {warning}" for warning in config.warnings]
@@ -344,7 +348,6 @@ class DarcMaster:
                     self.services.pass_on(service, SWITCH, wanted, origin)
             if not is_set:
                 notes.append(f"{service}.{SWITCH} could not be set to {wanted}")
-            self.services.reload(service)
         return notes
 
     def stop(self) -> None:

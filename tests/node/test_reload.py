@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from nodes import Node, free_port, patience, wait_for
+from nodes import Node, free_port, only, patience, wait_for
 
 UNCHANGED = "status: Success\nmessage: Config reloaded\n"
 # So that a mode takes services away, leaves one, and adds one.
@@ -231,3 +231,32 @@ def test_the_last_good_configuration_holds_the_instruments_file_too(
         wait_for(lambda: node.pid(name) not in (0, pid))  # noqa: B023
         wait_for(node.all_run, 30.0)
     assert node.call("darc_stop_master").returncode == 0
+
+
+def test_a_service_without_switches_reads_it_at_once_or_when_it_finds_a_new_master(
+    make_node: Callable[..., Node], tmp_path: Path
+) -> None:
+    one = make_node(darc_master=only("status_website"), status_website={"port": None})
+    one.start()
+    service, master = one.pid("status_website"), one.pid("darc_master")
+
+    def change(name: str) -> str:
+        one.configure(status_website={"web_dir": str(tmp_path / name)})
+        assert one.ask("reload") == "Config reloaded"
+        return str(tmp_path / name / "index.html")
+
+    def told() -> str:
+        return str(one.ask("--service", "status_website", "get_attr", "page"))
+
+    for name in ("first", "second"):  # it looks for another one by itself after its start, too
+        page = change(name)
+        wait_for(lambda page=page: page in told())
+    os.kill(service, signal.SIGSTOP)  # it does not look for the new one
+    os.kill(master, signal.SIGKILL)
+    wait_for(lambda: one.answers() and one.pid("darc_master") != master, 20.0, "a new master")
+    page = change("third")
+    os.kill(service, signal.SIGCONT)
+    wait_for(lambda: one.all_run() and page in told())
+    wait_for(Path(page).exists)
+    assert one.pid("status_website") == service
+    assert "the configuration has changed meanwhile" in one.log("status_website")

@@ -18,7 +18,6 @@ from darc.model.counters import plain_counts
 from darc.model.observation import Observation
 from darc.model.outside_notice import NoticeError, read_notice
 from darc.node.losses import SOURCES_UNKNOWN, LossKind
-from darc.queues.messages import QueryKind, ServiceQuery
 from darc.runtime.clock import Instant
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import ABOUT_TRIGGER
@@ -193,11 +192,8 @@ class AlertListener(Service[AlertListenerSettings]):
         self._mails.delete_sent()
         self._chats.delete_sent()
 
-    def _answer(self, query: ServiceQuery) -> tuple[bool, Any]:
-        answer = super()._answer(query)
-        if query.kind is QueryKind.RELOAD and not self._running:
-            self._reload_due = True
-        return answer
+    def _takes_reloads(self) -> bool:
+        return not self._running
 
     # -- notices -------------------------------------------------------------------------------
 

@@ -48,6 +48,8 @@ class QueueLink:
         self._holder: Holder | None = None
         self._client: QueueClient | None = None
         self._called = 0.0  # last call, monotonic (s)
+        #: How often it has attached: again after each restart of the master.
+        self.attachments = 0
 
     @property
     def number(self) -> int | None:
@@ -78,6 +80,7 @@ class QueueLink:
                     said = True
                 time.sleep(RETRY_SECONDS)
             else:
+                self.attachments += 1
                 log.info("attached as holder %d", self._holder.number)
                 return self._holder
 

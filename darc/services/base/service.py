@@ -18,7 +18,7 @@ from darc.config.records import replace
 from darc.config.typed import from_plain, to_plain
 from darc.model.observation import Observation
 from darc.node.losses import ENTRIES_DROPPED, LOSSES, Losses, LossKind
-from darc.node.node_config import load_config, load_node_config
+from darc.node.node_config import load_config, load_node_config, with_run_dir
 from darc.queues.messages import (
     Commit,
     ContentKind,
@@ -117,6 +117,7 @@ class Service(Generic[S]):
         self._cursor = 0
         self._perhaps_orders = False
         self._reload_due = False
+        self._attachments = 0  # of which the configuration was looked at
         self._log_handler: NonBlockingHandler | None = None
         self._losses = Losses(self.loss_kinds)
         self.queue_link = QueueLink(Path(config.master.run_dir), self.name, self.class_name())
@@ -271,7 +272,7 @@ class Service(Generic[S]):
     def reload_config(self) -> None:
         """Reload the configuration, as at each observation; an invalid one changes nothing."""
         try:
-            self.config = load_config()
+            self.config = with_run_dir(load_config(), self.config.master.run_dir)
             self.settings = self._settings_of(self.config)
         except (ConfigError, OSError) as error:
             log.error("the configuration of before stays in force: %s", error)
@@ -325,10 +326,7 @@ class Service(Generic[S]):
             if entries:
                 fault_point(f"{self.name}.after taking")
             self.follow_orders()
-            if self._reload_due:
-                self._reload_due = False
-                self.reload_config()
-                self.reloaded()
+            self.follow_configuration()
             for entry in entries:
                 self._cursor = entry.id
                 observation = self._observation_of(entry)
@@ -353,6 +351,31 @@ class Service(Generic[S]):
     def follow_orders(self) -> None:
         if self.order_listener.has_orders() or self._perhaps_orders:
             self.obey(self.queue_link.orders(self._answer))
+
+    def follow_configuration(self) -> None:
+        """Apply the configuration again where that was requested, or may have been unheard.
+
+        The master requests it of services that are attached. One that attaches, at its start or
+        after a restart of the master, looks whether there is another configuration meanwhile.
+        """
+        if not self._takes_reloads():
+            return
+        is_new = self._attachments != self.queue_link.attachments
+        self._attachments = self.queue_link.attachments
+        if self._reload_due:
+            self._reload_due = False
+            self.reload_config()
+            self.reloaded()
+        elif is_new:
+            before = self.config
+            self.reload_config()
+            if self.config != before:
+                log.info("the configuration has changed meanwhile")
+                self.reloaded()
+
+    def _takes_reloads(self) -> bool:
+        """Whether a changed configuration holds now: an observation keeps that of its start."""
+        return not self.traits.observes
 
     def obey(self, orders: list[Order]) -> None:
         """Start, stop and abort observations so that they agree with the orders."""
@@ -412,8 +435,7 @@ class Service(Generic[S]):
 
     def _answer(self, query: ServiceQuery) -> tuple[bool, Any]:
         if query.kind is QueryKind.RELOAD:
-            # An observation keeps the configuration of its start.
-            self._reload_due = not self.traits.observes
+            self._reload_due = True
             return True, None
         if query.kind is QueryKind.SWITCH:
             if query.name not in self.switches:
