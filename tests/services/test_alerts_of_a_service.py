@@ -41,7 +41,14 @@ from darc.queues.messages import Commit, ContentKind, FullError, QueueEntry
 from darc.queues.plain_connection import pack, unpack
 from darc.runtime.clock import Since
 from darc.services.base.alerts import ArrivedTrigger, ChosenTrigger
-from darc.services.voevent_generator import announcer, composer, event_life, followers, trials
+from darc.services.voevent_generator import (
+    announcer,
+    composer,
+    event_life,
+    followers,
+    trials,
+    voevent_copies,
+)
 from darc.services.voevent_generator.composer import Composer
 from darc.services.voevent_generator.pending_event import PendingEvent
 from darc.services.voevent_generator.road_senders import RoadSenders
@@ -971,6 +978,51 @@ def test_a_directory_of_copies_that_hangs_keeps_no_burst_from_leaving(
         made.stop()
 
 
+def copies(memory: dict[str, Any]) -> list[str]:
+    return [key for key in memory if key.startswith("copy ")]
+
+
+def test_copies_that_wait_for_their_directory_are_written_by_the_next_process(
+    service: Callable[..., Kept], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = threading.Event()
+
+    def hang(*words: Any, **named: Any) -> None:
+        assert hangs.wait(patience(60.0))
+        raise OSError("it is dead")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(voevent_copies, "write_whole", hang)
+        first = service()
+        events = [
+            first.announced(recent(window=number, dm=300.0 + 90 * number, dm_cluster=300.0))
+            for number in range(3)
+        ]
+        first.put(retract(events[0]))
+        wait_for(lambda: first.idle() or len(copies(first.memory)) == 4, 20.0)
+        memory = dict(first.memory)
+        names = {f"{event.trigger.utc}.xml" for event in events}
+        names.add(f"{events[0].trigger.utc}.2.xml")
+        assert not list((tmp_path / "voevents").glob("*.xml"))
+        second = service(memory)  # the first one is killed now
+        assert len(copies(second.memory)) == 4
+        hangs.set()
+    third = service(memory | {"copy of a later version": [7]})
+    for name in names:
+        etree.fromstring(kept_copy(tmp_path / "voevents", name))
+    wait_for(lambda: third.idle() or copies(third.memory) == ["copy of a later version"], 20.0)
+    assert not third.losses_of("voevent_not_kept")
+
+
+def test_copies_that_are_written_are_remembered_no_more(
+    service: Callable[..., Kept], tmp_path: Path
+) -> None:
+    one = service()
+    event = one.announced(recent())
+    kept_copy(tmp_path / "voevents", f"{event.trigger.utc}.xml")
+    wait_for(lambda: one.idle() or not copies(one.memory), 20.0)
+
+
 def test_a_copy_that_cannot_be_written_is_a_loss(
     service: Callable[..., Kept], tmp_path: Path
 ) -> None:
@@ -985,6 +1037,7 @@ def test_a_copy_that_cannot_be_written_is_a_loss(
 
     (why,) = wait_for(said, 20.0)
     assert "Not a directory" in why
+    wait_for(lambda: one.idle() or not copies(one.memory), 20.0)
 
 
 def test_a_burst_that_a_road_does_not_acknowledge_is_a_problem_while_it_is_tried(

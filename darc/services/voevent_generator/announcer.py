@@ -160,7 +160,7 @@ class Announcer:
         """
         fault_point("voevent_generator.before following")
         kept = {item.key: item.to_plain() for item in items} | self.book.put(*events)
-        kept |= {**(memory or {}), **self.reports.to_commit()}
+        kept |= {**(memory or {}), **self.reports.to_commit(), **self.copies.to_commit()}
         self.service.commit(Commit(completed=entries, memory=kept))
         self.departures.submit(items)
         self.reports.begin()

@@ -204,6 +204,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         super().recover(memory)
         self.ways.withdrawn(self.ways.to_withdraw())  # of the switches as they were restored
         self.departures.recover(memory)
+        self.announcer.copies.recover(memory)
         self._late.recover(memory)
         self._followers.recover(memory)
         self._reports.recover(memory)
@@ -234,7 +235,9 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
                     told.append(one)
         fault_point("voevent_generator.before sending")
         memory = {key: item.to_plain() for key, item in pending.items()}
-        memory |= self.book.put(*(made.event for made in composed))
+        memory |= (
+            self.book.put(*(made.event for made in composed)) | self.announcer.copies.to_commit()
+        )
         commit(memory | self.note_pulses(told))
         self.departures.submit(pending.values())
 
@@ -296,6 +299,8 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         self._note_list_problems()
         for identity, why in self.announcer.copies.problems():
             self.lost(VOEVENT_NOT_KEPT, identity, why)
+        if copies := self.announcer.copies.to_commit():
+            self.commit(Commit(memory=copies))
         # Until it is withdrawn, what waits there may not leave. The listener's thread adds others.
         if off := self.ways.to_withdraw():
             roads = [road for road in RoadName if road in off]
