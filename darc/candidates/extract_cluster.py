@@ -56,13 +56,17 @@ class _Extracted(Struct, frozen=True, eq=False):
     clock: FileClock
     arrival: ArrivalReference
     mask: Mask | None
+    refused: tuple[str, ...]  # why zeros stand for some of the data
 
 
 def extract_candidate(job: ExtractionJob) -> ExtractionOutcome:
     """Extract the candidate of a cluster, and write its file if it is to be kept."""
     differing: list[tuple[str, str]] = []
     try:
-        outcome = _outcome(job, _extract(job, differing))
+        extracted = _extract(job, differing)
+        outcome = _outcome(job, extracted)
+        zeros = (f"{text}; zeros stand for it" for text in extracted.refused)
+        outcome = replace(outcome, reason="; ".join(filter(None, (outcome.reason, *zeros))))
     except OutsideDataError as error:
         outcome = ExtractionOutcome(job.pulse, ClusterOutcome.NOT_IN_DATA, str(error))
     except (OSError, ValueError, ClassifierError) as error:
@@ -204,7 +208,8 @@ def _extract(job: ExtractionJob, differing: list[tuple[str, str]]) -> _Extracted
             raise
         except ValueError as error:
             raise ValueError(f"{paths[needed[0]]}: {error}") from error
-        return _Extracted(found, plan, clock, _reference(job, header), mask)
+        refused = tuple(beam.refused(tabs, plan.start, plan.count))
+        return _Extracted(found, plan, clock, _reference(job, header), mask, refused)
 
 
 def _mask(path: Path, n_channels: int) -> Mask:

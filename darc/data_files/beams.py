@@ -96,6 +96,12 @@ class CompoundBeam(ClosedOnExit):
                 block[:] = file.read_equalised(start + begin, len(block), channels=channels)
         return beam
 
+    def refused(self, tabs: npt.NDArray[np.int64], start: int, count: int) -> list[str]:
+        """Return why samples of these TABs were read as zeros; see `DataFile.refused`."""
+        return [
+            text for tab in np.unique(tabs) for text in self._tab(int(tab)).refused(start, count)
+        ]
+
     def _tab(self, tab: int) -> DataFile:
         if not 0 <= tab < len(self._tabs):
             raise self._tabs[0].error(f"no TAB {tab}; there are {len(self._tabs)}")

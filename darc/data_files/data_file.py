@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.data_files.closed_on_exit import ClosedOnExit
-from darc.data_files.data_file_error import DataFileError
+from darc.data_files.data_file_error import BadRowError, DataFileError
 from darc.data_files.data_source import DataSource
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.science.dedispersion import Band
@@ -103,12 +103,15 @@ class DataFile(ClosedOnExit, ABC):
         """
         return self.read(start, count)
 
-    def refused(self) -> list[str]:
+    def refused(self, start: int = 0, count: int | None = None) -> list[str]:
         """Return why samples cannot be used, such as a row with a scale that is no number.
 
+        :param start: index of the first sample in time
+        :param count: number of samples; None: all that are there
         :raises OSError: the file cannot be read
         :raises DataFileError: it has become shorter
         """
+        del start, count
         return []
 
     @abstractmethod
@@ -130,12 +133,16 @@ class DataFile(ClosedOnExit, ABC):
         A telescope sets scales so that noise is the same number of levels in all channels: so
         channels can be added without those of the highest gain outweighing all others. The scale is
         the first that the channel has, whatever is read: a change of it stays what it is.
-        See `read`.
+        Zeros stand for samples that `refused` tells of. See `read`.
         """
-        samples = self.read(start, count, channels=channels)
+        part = slice(*channels) if channels else slice(None)
+        try:
+            samples = self.read(start, count, channels=channels)
+        except BadRowError:
+            samples = self.read_usable(start, count)[:, part]
         if samples.dtype.kind != "f":  # these have no scales
             return samples
-        gains = self.gains(start + count)[slice(*channels) if channels else slice(None)]
+        gains = self.gains(start + count)[part]
         gains = np.where(gains > 0, gains, 1.0).astype(samples.dtype)
         if (gains != 1).any():
             samples /= gains

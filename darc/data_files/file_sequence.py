@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -86,8 +86,13 @@ class FileSequence(DataFile):
                 found = np.where(found > 0, found, file.gains(inside))
         return found
 
-    def refused(self) -> list[str]:
-        return [text for file in self._files for text in file.refused()]
+    def refused(self, start: int = 0, count: int | None = None) -> list[str]:
+        count = self.n_samples() - start if count is None else count
+        return [
+            text
+            for file, place, begin, length in self._inside(start, count)
+            for text in file.refused(begin - place, length)
+        ]
 
     def read_usable(self, start: int, count: int) -> Samples:
         """Read samples; zeros stand for those that cannot be used, too."""
@@ -107,12 +112,8 @@ class FileSequence(DataFile):
         read: Callable[[DataFile, int, int], Samples],
     ) -> Samples:
         pieces = []
-        for number, file in enumerate(self._files):
-            begin = max(start, self._places[number])
-            length = min(start + count, self._end(number)) - begin
-            if length <= 0:
-                continue
-            piece = read(file, begin - self._places[number], length)
+        for file, place, begin, length in self._inside(start, count):
+            piece = read(file, begin - place, length)
             if length == count:
                 return piece if piece.dtype == self.dtype else piece.astype(self.dtype)
             pieces.append((begin - start, piece))
@@ -120,6 +121,14 @@ class FileSequence(DataFile):
         for begin, piece in pieces:
             samples[begin : begin + len(piece)] = piece
         return samples
+
+    def _inside(self, start: int, count: int) -> Iterator[tuple[DataFile, int, int, int]]:
+        """Yield the files of a stretch: where each begins, its part's first sample, and length."""
+        for number, file in enumerate(self._files):
+            begin = max(start, self._places[number])
+            length = min(start + count, self._end(number)) - begin
+            if length > 0:
+                yield file, self._places[number], begin, length
 
     def _end(self, number: int) -> int:
         """Return the end of a file in the sequence; of all but the last, as it was when opened."""

@@ -127,8 +127,15 @@ class Psrfits(DataFile):
                     self._read_row(row, skipped, (0, self.header.nchans), out)
             return samples
 
-    def refused(self) -> list[str]:
-        return self._by_row.refused(self._n_rows())
+    def refused(self, start: int = 0, count: int | None = None) -> list[str]:
+        return self._by_row.refused(self._rows_of(start, count))
+
+    def _rows_of(self, start: int, count: int | None) -> range:
+        """Return the rows of a stretch of samples."""
+        per_row, end = self._layout.table.n_samples, self._n_rows()
+        if count is not None:
+            end = min(end, -(-(start + count) // per_row))
+        return range(start // per_row, end)
 
     def gains(self, n_samples: int) -> npt.NDArray[np.float64]:
         """Return the DAT_SCL of the first row in which a channel has a weight."""

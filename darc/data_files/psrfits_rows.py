@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -138,19 +139,19 @@ class PsrfitsRows:
         kind = ">f4" if column.code == "E" else ">f8"
         return np.frombuffer(data, kind).reshape(len(rows), -1)
 
-    def refused(self, n_rows: int) -> list[str]:
-        """Return why rows cannot be used, the first ones, and how many more there are."""
-        found: list[str] = []
-        n_refused = 0
-        for row in range(n_rows):
+    def unusable(self, rows: range) -> Iterator[tuple[int, str]]:
+        """Yield the rows that cannot be used, and why."""
+        for row in rows:
             try:
                 self.scaling(row)
             except BadRowError as error:
-                n_refused += 1
-                if n_refused <= _TOLD:
-                    found.append(str(error))
-        if n_refused > _TOLD:
-            found.append(str(self.error(f"{n_refused - _TOLD} more rows are such")))
+                yield row, str(error)
+
+    def refused(self, rows: range) -> list[str]:
+        """Return why rows cannot be used, the first ones, and how many more there are."""
+        found = [why for _, why in self.unusable(rows)]
+        if len(found) > _TOLD:
+            found[_TOLD:] = [str(self.error(f"{len(found) - _TOLD} more rows are such"))]
         return found
 
     def gains(self, rows: range, ifs: tuple[int, ...]) -> npt.NDArray[np.float64]:

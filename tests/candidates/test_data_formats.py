@@ -241,6 +241,36 @@ def test_a_row_that_is_refused_costs_the_search_no_other(tmp_path: Path, run_her
     assert sorted(round(row.time, 1) for row in rows) == [2.0, 4.5]
 
 
+@pytest.mark.parametrize("n_files", [1, 2])
+def test_a_row_that_is_refused_is_zeros_for_an_extraction_that_says_so(
+    tmp_path: Path, n_files: int
+) -> None:
+    codes, pulse = quantised(8), PULSES[0]
+    cut = 6 if n_files > 1 else N_ROWS
+    path = write_psrfits(tmp_path / "p_0.sf", codes[: cut * PER_ROW], 8)
+    if n_files > 1:
+        write_psrfits(tmp_path / "p_1.sf", codes[cut * PER_ROW :], 8, cut)
+    whole = extract_candidate(job(in_files(tmp_path, "p_*.sf"), pulse))
+    with fits.open(path, mode="update") as file:
+        file["SUBINT"].data["DAT_SCL"][3, 3] = np.nan  # from 1.5 s on; the pulse is at 2 s
+    found = extract_candidate(job(in_files(tmp_path, "p_*.sf"), pulse))
+    assert found.fate is ClusterOutcome.KEPT, found.reason
+    assert "p_0.sf: row 4: DAT_SCL of channel 4, polarisation 1: nan; allowed: " in found.reason
+    assert found.reason.endswith("; zeros stand for it")
+    assert whole.listed is not None
+    assert found.listed is not None
+    assert found.listed.snr == pytest.approx(whole.listed.snr, rel=0.05)
+    assert found.listed.time == pytest.approx(whole.listed.time, abs=2 * TSAMP)
+    # One that is not in what was read is not told.
+    assert not extract_candidate(job(in_files(tmp_path, "p_*.sf"), PULSES[1])).reason
+    # Where the pulse itself was not recorded, it is not in the data.
+    with fits.open(path, mode="update") as file:
+        file["SUBINT"].data["DAT_WTS"][:] = -1.0
+    gone = extract_candidate(job(in_files(tmp_path, "p_*.sf"), pulse))
+    assert gone.fate is not ClusterOutcome.KEPT
+    assert "row 4: DAT_WTS of channel 1: -1.0" in gone.reason
+
+
 def test_dms_for_which_the_file_is_too_short_are_told(tmp_path: Path, run_here: RunHere) -> None:
     path = write_filterbank(tmp_path / "a.fil", quantised(8)[:400], 8)
     with open_data_file(path) as file:
