@@ -229,7 +229,7 @@ class DaskPool:
                     raise OSError(f"the connection is {client.status}")
                 self.capacity = sum(client.nthreads().values())
             except Exception as error:  # of many types, all of them a lost connection
-                log.error("%s went, candidates wait: %s", self._address, error)
+                log.error("connection to %s lost, candidates wait: %s", self._address, error)
                 self.capacity = 0
                 self._lost.set()
                 client.close(timeout=1.0)

@@ -230,7 +230,7 @@ class ObservationWork:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                log.error("not removed, though it is of no use any more: %s: %s", path, error)
+                log.error("a file that is no longer needed cannot be removed: %s: %s", path, error)
 
     def enter(self, rows: Mapping[str, ClusterRow]) -> None:
         """Apply rows that have been committed."""

@@ -175,7 +175,7 @@ class AlertCommands:
             self._node.services.put(self._service, [order.to_plain()])
         except (QueueError, sqlite3.Error) as error:
             log.error("%s by %s: not on the disk: %s", request.command, by, error)
-            text = f"not done, say it again when this is mended: {error}"
+            text = f"not done, give the command again when this is mended: {error}"
             raise _failed(text) from error
 
     def _refuse_elsewhere(self) -> None:

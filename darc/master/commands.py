@@ -222,7 +222,7 @@ class CommandVocabulary:
         try:
             notes = self._node.reload(f"by reload from {request.origin}")
         except ValueError as error:
-            log.error("the configuration of before stays in force: %s", error)
+            log.error("the previous configuration stays in force: %s", error)
             return Reply.error(f"{error}")
         if notes:
             return Reply.success(f"Config reloaded; {'; '.join(notes)}")

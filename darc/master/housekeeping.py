@@ -59,7 +59,7 @@ class KeptSocket:
         try:
             self.check()
         except OSError as error:  # file system without hard links: the node runs without this
-            log.warning("%s would not come back if it were removed: %s", path, error)
+            log.warning("%s could not be restored if somebody removed it: %s", path, error)
 
     def check(self) -> None:
         """Restore the path if it is missing.
@@ -69,7 +69,7 @@ class KeptSocket:
         if not self._path.exists():
             if self._kept.exists():
                 os.link(self._kept, self._path)
-                log.warning("%s was removed: it is back", self._path)
+                log.warning("%s had been removed, and is restored", self._path)
         elif not self._kept.exists() or not self._kept.samefile(self._path):
             self._kept.unlink(missing_ok=True)
             os.link(self._path, self._kept)
@@ -79,7 +79,7 @@ def keep_directory(directory: Path) -> None:
     """Create a directory if it is missing: supervisord needs one for a service's log."""
     if not directory.is_dir():
         directory.mkdir(parents=True, exist_ok=True)
-        log.warning("%s was removed: it is back, empty", directory)
+        log.warning("%s had been removed, and is made again, empty", directory)
 
 
 class WantedServices:

@@ -48,7 +48,7 @@ class MasterLosses:
             try:
                 self._journal.remember(MASTER, "", LOSSES, self._losses.to_plain())
             except FullError as error:
-                log.error("a loss is forgotten with this process: %s", error)
+                log.error("a loss is not stored, and is forgotten at a restart:  %s", error)
 
     def shown(self) -> dict[str, Any]:
         """Return the losses as plain values, for the command line."""

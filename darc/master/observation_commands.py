@@ -82,7 +82,7 @@ class ObservationCommands:
         """Find the observation that was started from the same file, which is enough to stop it."""
         for run in self._node.observations.runs():
             if run.observation.config_file == request.payload:
-                log.warning("%s: taken as it was at its start", request.payload)
+                log.warning("%s: its content at the observation's start is used", request.payload)
                 self._note(run.observation.task_id)
                 return run.observation
         return None

@@ -111,7 +111,7 @@ class ObservationSummaries:
             try:
                 _write_books(path, key, memories)
             except OSError as error:
-                log.error("no books kept, given up: %s", error)
+                log.error("the books cannot be written, given up: %s", error)
                 self._lost(BOOKS_NOT_KEPT, str(path), str(error))
         self._journal.forget(key)
         self._notes.remove(key)
@@ -127,7 +127,7 @@ def _keep_earlier(path: Path, key: str) -> None:
     except FileNotFoundError:
         return
     except (ValueError, KeyError, TypeError) as error:
-        log.warning("%s: replaced, as it is of no run: %s", path, error)
+        log.warning("%s: replaced, as it does not say of which run it is: %s", path, error)
 
 
 def prune(directory: Path, kept: int) -> None:
@@ -158,7 +158,7 @@ def _write_books(path: Path, key: str, memories: Mapping[str, Mapping[str, Any]]
             pause = next(pauses, None)
             if pause is None:
                 raise
-            log.error("no books kept, trying again in %.0f s: %s", pause, error)
+            log.error("the books cannot be written, trying again in %.0f s: %s", pause, error)
             time.sleep(pause)
     for service, memory in memories.items():
         if "counts" in memory:

@@ -59,7 +59,7 @@ class NodeMonitor:
         try:
             config = load_node_config()
         except (ConfigError, OSError) as error:
-            log.error("the configuration of before stays in force: %s", error)
+            log.error("the previous configuration stays in force: %s", error)
             return
         self._watch.config = config
         self._metrics.serve(_metrics_address(config))

@@ -165,7 +165,7 @@ const fill = async () => {
     const inside = $(".inside", dialog);
     if (part && inside.firstElementChild?.outerHTML !== part.outerHTML) inside.replaceChildren(part);
   } catch (error) {
-    put($(".inside", dialog), `These details cannot be had: ${error.message}`);
+    put($(".inside", dialog), `These details are unavailable: ${error.message}`);
   }
   dress();
 };

@@ -146,7 +146,7 @@ def test_a_file_that_stays_away_is_named_and_read_when_it_comes(
     path = observation.amber_dir / trigger_name(0, 1)
 
     def said() -> list[str]:
-        return [text for text in about(quick_node, observation) if "not there" in text]
+        return [text for text in about(quick_node, observation) if "still missing" in text]
 
     wait_for(said, what="the missing file named")
     assert str(path) in said()[0]
@@ -158,7 +158,7 @@ def test_a_file_that_stays_away_is_named_and_read_when_it_comes(
 def test_a_directory_that_comes_late_is_followed(quick_node: Node, begin: Begin) -> None:
     observation = begin()
     observation.amber_dir.rmdir()
-    wait_for(lambda: any("not there" in text for text in about(quick_node, observation)))
+    wait_for(lambda: any("still missing" in text for text in about(quick_node, observation)))
     observation.amber_dir.mkdir()
     (observation.amber_dir / trigger_name(0, 1)).write_bytes(HEADER + line(1))
     assert wait_for_lines(quick_node, observation, 2)["candidates"] == 1

@@ -406,7 +406,7 @@ def test_a_host_that_does_not_resolve(site: Site, datagrams: Datagrams) -> None:
     outcomes.expect({"given up": 1})
     assert alerts.is_running(site.node, SERVICE)
     log = site.log_since(mark)
-    assert "ERROR lofar_trigger: LOFAR's address nowhere.invalid cannot be had: " in log
+    assert "ERROR lofar_trigger: LOFAR's host name nowhere.invalid cannot be resolved: " in log
     packet = rf"packet of {one.identity}"
     assert (
         len(re.findall(rf"{packet} not sent to LOFAR, trying again: nowhere.invalid: ", log)) == 1

@@ -526,7 +526,7 @@ def test_where_the_disk_is_full_nothing_is_said_to_be_on_its_way() -> None:
     one.services.full = True
     for command, words in (("retract", "a why"), ("confirm", "a"), ("test", "")):
         status, text = one.say(command, words)
-        assert "not done, say it again when this is mended: the journal is full" in text
+        assert "not done, give the command again when this is mended: the journal is full" in text
         assert status != "Success"
 
 

@@ -636,6 +636,6 @@ def test_a_stream_that_does_not_begin_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(Stream(tmp_path, start_timeout=0.01)) as stream:
-        ports = f"{stream.ports[0]}, {stream.ports[1]}"
-        wanted = f"not there 0 s after the start: gulps on 127.0.0.1, ports {ports}"
+        places = f"gulps on 127.0.0.1, ports {stream.ports[0]}, {stream.ports[1]}"
+        wanted = f"still missing 0 s after the start of the observation: {places}"
         stream.until(lambda: wanted in caplog.messages)

@@ -89,5 +89,5 @@ def test_what_goes_wrong_is_said_once_and_it_is_heard_again(
     assert client.answered.wait(patience(10))
     said = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert [record.getMessage().split(":")[0] for record in said] == [
-        "neither orders nor questions are heard"
+        "cannot receive orders and questions, trying again"
     ]

@@ -149,7 +149,7 @@ def test_files_that_cannot_be_written_are_a_problem_on_the_page(
 
     wait_for(lambda: "The files of this page cannot be written" in shown())
     assert f"df -h {directory}" in shown()
-    said = [r.message for r in caplog.records if "the page of before stays" in r.message]
+    said = [r.message for r in caplog.records if "the previous one stays" in r.message]
     # each reason once, not each attempt: there may be one between the two steps of _made
     assert said
     assert len(said) == len(set(said))

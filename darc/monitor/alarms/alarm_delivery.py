@@ -173,7 +173,7 @@ class AlarmDeliveries:
             box.outbox.close()
             for letter in box.letters:
                 log.warning(
-                    "not sent to %s, who is no receiver any more: %s",
+                    "not sent to %s, which is no longer a receiver: %s",
                     box.receiver.name,
                     letter.message.title,
                 )
@@ -255,7 +255,7 @@ class AlarmDeliveries:
                 message = typed.from_plain(AlarmMessage, content, "a message that waits")
                 if box is None:
                     log.warning(
-                        "not sent, as its receiver is configured no more: %s", message.title
+                        "not sent, as its receiver is no longer configured: %s", message.title
                     )
                 else:
                     box.letters.append(_QueuedMessage(message, *_times(times, message), 0))

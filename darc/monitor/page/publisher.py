@@ -180,7 +180,7 @@ class Publisher:
             self._directory.write(self.live, self._due)
         except OSError as error:
             if str(error) != self._write_error:
-                log.error("the page of before stays: %s", error)
+                log.error("the status page cannot be updated, the previous one stays: %s", error)
                 self._next_show = 0.0
             self._write_error = str(error)
             return

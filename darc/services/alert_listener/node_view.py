@@ -60,7 +60,7 @@ class NodeView:
             self._sources, self.sources_problem = read_source_list(path), ""
         except (OSError, ValueError) as error:
             self.sources_problem = f"{path}: {error}"
-            log.error("rules go by the known sources of before: %s", self.sources_problem)
+            log.error("rules use the known sources that were read before: %s", self.sources_problem)
 
     @property
     def buffer_length(self) -> float:

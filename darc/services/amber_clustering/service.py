@@ -182,12 +182,12 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             if (known := SearchBasis.recalled(memory)) is not None:
                 return known
         except ValueError as error:  # saved by another version
-            log.warning("searched by the lists and maps of now, not of the start: %s", error)
+            log.warning("lists and maps kept since the start are invalid, read anew:  %s", error)
         path = self.settings.source_file
         try:
             sources = read_source_lists((path,))
         except (OSError, ValueError) as error:
-            log.error("%s: no source is known: %s", path, error)
+            log.error("%s cannot be read, so no source counts as known: %s", path, error)
             self.lost(SOURCES_UNKNOWN, observation.source, f"{path}: {error}")
             sources = SourceList({}, {})
         names = [sources.lookup(name) for name in self.settings.lofar_trigger_sources]
@@ -399,7 +399,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         if lofar and here:
             outputs.append(_put(here, key, lofar))
         elif lofar:
-            log.error("not passed on: this node has no %s", " and no ".join(LOFAR_READERS))
+            log.error("triggers not passed on: this node has no %s", " and no ".join(LOFAR_READERS))
             counts[Counted.LOFAR_NOT_PASSED_ON] += len(lofar)
             self.lost(NOT_PASSED_ON, lofar[0].identity, "no service here takes it", len(lofar))
         if lofar:

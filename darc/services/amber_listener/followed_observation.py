@@ -150,6 +150,6 @@ def _recalled(context: SourceContext, memory: dict[str, Any]) -> SourceContext:
         kept = to_plain(context.settings) | dict(memory[SOURCE_SETTINGS])
         settings = from_plain(SourceSettings, kept, "instrument.source")
     except ValueError as error:  # saved by another version
-        log.warning("the settings of the source are those of now, not of the start: %s", error)
+        log.warning("source settings kept since the start are invalid, read anew: %s", error)
         settings = context.settings
     return replace(context, name=str(memory[SOURCE]), settings=settings, batch_length_s=batch)

@@ -42,7 +42,7 @@ class KnownInjections:
                 try:
                     found += injections_of(plain)
                 except ValueError as error:  # saved by another version
-                    log.error("injections of before cannot be read: %s", error)
+                    log.error("injections of an earlier run are unreadable, and ignored: %s", error)
         return found
 
     def add(self, observation: Observation, found: Sequence[Injection]) -> dict[str, Any]:

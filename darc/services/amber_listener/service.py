@@ -213,7 +213,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         """Drop an observation that is over, as may happen while waiting for room in the journal."""
         self.obey(self.queue_link.orders(self._answer))
         if following in self._following.values():
-            log.critical("ends, to begin again where the journal is")
+            log.critical("exits; its successor continues from what the journal holds")
             sys.exit(1)
 
     def _watch(self, following: FollowedObservation) -> None:
@@ -228,7 +228,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         if missing and late and not following.missing_said:
             following.missing_said = True
             log.error(
-                "not there %.0f s after the start: %s",
+                "still missing %.0f s after the start of the observation: %s",
                 self.settings.start_timeout,
                 ", ".join(missing),
             )
@@ -240,7 +240,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         except OSError as error:
             if str(error) != following.open_failure:
                 following.open_failure = str(error)
-                log.error("no candidates can come, trying again every second: %s", error)
+                log.error("cannot receive candidates, trying again every second: %s", error)
             return
         following.is_listening = True
 
@@ -429,7 +429,7 @@ class AMBERListener(Service[AmberListenerSettings]):
             self.commit(commit)
         except OutOfStepError as error:
             steps = [f"{step.source} bytes {step.start} to {step.end}" for step in commit.progress]
-            log.error("not taken: %s: %s", ", ".join(steps) or "no bytes", error)
+            log.error("journal refused a commit (%s): %s", ", ".join(steps) or "no bytes", error)
             raise
 
     def _end(self, following: FollowedObservation) -> None:

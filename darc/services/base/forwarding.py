@@ -130,7 +130,7 @@ class Forwarder:
             # A measurement that comes late is of no use, and no loss.
             return entry.since.age() > self.age_limit
         if not triggers:
-            log.error("entry %d dropped, no trigger: %s", entry.id, "; ".join(problems))
+            log.error("entry %d dropped: no valid trigger: %s", entry.id, "; ".join(problems))
             return True
         if entry.since.age() <= self.age_limit:
             return False

@@ -75,7 +75,7 @@ class QueueLink:
                 )
             except (QueuesGoneError, FullError) as error:
                 if not said:
-                    log.warning("waiting for the master: %s", error)
+                    log.warning("waiting for darc_master: %s", error)
                     self._wake_supervisord()
                     said = True
                 time.sleep(RETRY_SECONDS)
@@ -104,11 +104,11 @@ class QueueLink:
                 return action(holder)
             except FullError as error:
                 if not full_said:
-                    log.error("waiting for room: %s", error)
+                    log.error("waiting until the journal has room: %s", error)
                 full_said = True
                 time.sleep(RETRY_SECONDS)
             except QueuesGoneError as error:
-                log.warning("the master went: %s", error)
+                log.warning("connection to darc_master lost, connecting again: %s", error)
                 if self._client:
                     self._client.close()
                 holder = self.attach()
@@ -218,9 +218,9 @@ class OrderListener:
             return
         self._said.add(type(error))
         if isinstance(error, QueueError | SecretError):
-            log.error("neither orders nor questions are heard: %s", error)
+            log.error("cannot receive orders and questions, trying again: %s", error)
         else:
-            log.exception("neither orders nor questions are heard")
+            log.exception("cannot receive orders and questions, trying again")
 
     def _listen(self, client: QueueClient, number: int) -> None:
         version = 0

@@ -265,7 +265,7 @@ class Service(Generic[S]):
                 self.settings = cast(S, from_plain(self.settings_type, kept, self.name))
                 return
             except ValueError as error:  # saved by another version
-                log.warning("the configuration of now holds, not that of the start: %s", error)
+                log.warning("the settings kept since the start are invalid, read anew: %s", error)
         self.reload_config()
         self.commit(Commit(key, memory={SETTINGS: to_plain(self.settings)}))
 
@@ -275,7 +275,7 @@ class Service(Generic[S]):
             self.config = with_run_dir(load_config(), self.config.master.run_dir)
             self.settings = self._settings_of(self.config)
         except (ConfigError, OSError) as error:
-            log.error("the configuration of before stays in force: %s", error)
+            log.error("the previous configuration stays in force: %s", error)
 
     # -- the loop ------------------------------------------------------------------------------
 
@@ -298,7 +298,7 @@ class Service(Generic[S]):
             log.critical("cannot start: %s", error)
             end_or_try_again()
         except FencedError as error:
-            log.critical("ends, as another process holds its work: %s", error)
+            log.critical("exits, as another process has taken over its work: %s", error)
             sys.exit(1)
 
     @classmethod

@@ -69,7 +69,7 @@ class LofarPort:
         # A text that is not a valid name raises UnicodeError.
         except (OSError, UnicodeError) as error:
             if str(error) != self._error:
-                log.error("LOFAR's address %s cannot be had: %s", self._host, error)
+                log.error("LOFAR's host name %s cannot be resolved: %s", self._host, error)
             self._error = str(error)
             return
         addresses = [(int(family), address) for family, _, _, _, address in found]

@@ -235,7 +235,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         try:
             results = one.publication.update(given_up)
         except OSError as error:
-            log.error("the results are not gathered, the next time they may be: %s", error)
+            log.error("the results cannot be collected now, trying again: %s", error)
             return CollectionRound(None)
         missing = [beam.cb for beam in results.beams if beam.state is BeamState.WAITING]
         if not late:

@@ -211,7 +211,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         if work is None:
             if entry.observation not in self._without:
                 self._without.add(entry.observation)
-                log.warning("entry %d and what follows dropped: not processed", entry.id)
+                log.warning("entries from %d on dropped: observation is not processed", entry.id)
             self.commit(Commit(entry.observation, completed=(entry.id,)))
             return
         work.take(entry.id, entry.watermark, candidates)
@@ -290,7 +290,7 @@ class ProcessorManager(Service[ProcessorSettings]):
             work.close_windows(at_once=False)
             self._settle(work)
             if self._no_end_comes(work):
-                log.warning("no end came from amber_listener: nothing more is awaited")
+                log.warning("amber_listener sent no end of the observation: waiting is over")
                 self._all_came(work)
         if work.broken and work.waiting:
             self._give_up(work, ClusterOutcome.FAILED, work.broken)
@@ -424,7 +424,7 @@ class ProcessorManager(Service[ProcessorSettings]):
                 log.info("results are in %s: %s", work.results, _text(work.table.fates))
                 self.brought(work)
             else:
-                log.warning("more came while results were written: these are written again")
+                log.warning("candidates came while results were written: writing them again")
         else:
             self.try_again(work, "results not written", f"{work.results}: {done.error}")
 

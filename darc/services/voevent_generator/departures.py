@@ -153,7 +153,7 @@ class Departures:
         if not items:
             if event.latest.kind.is_first and not is_trial(event):
                 self._service.count_outcome(TriggerOutcome.NO_ROAD)
-            log.warning("trigger %s leaves by no road: %s", origin.identity, event.tense)
+            log.warning("trigger %s: no road in use takes tense %s", origin.identity, event.tense)
         return replace(made, event=event), items
 
     def _for_people(self, event: Event) -> bytes:

@@ -48,7 +48,7 @@ class EventBook:
                     found.append(Event.from_plain(plain))
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
                     self._unreadable[key] = _since(_made(plain))
-                    log.error("an event of before cannot be read: %s: %r", key, error)
+                    log.error("a stored event cannot be read, and is ignored: %s: %r", key, error)
         found.sort(key=lambda event: event.made)
         self._events = {event.id: event for event in found}
         self._since = {event.id: _since(event.made) for event in found}

@@ -80,7 +80,7 @@ def association_of(
         try:
             probability = round(_same_source(trigger, dm_error, event), 4)
         except (ValueError, ArithmeticError) as error:
-            log.warning("event %s is left out as a source: %s", event.id, error)
+            log.warning("event %s cannot be compared with later bursts: %s", event.id, error)
             continue
         is_best = best is None or probability > best.probability
         if is_best and probability >= LEAST_PROBABILITY:
@@ -156,7 +156,7 @@ def event_of(
             apart = abs(finding.arrival - at_top(trigger))
         except (ValueError, ArithmeticError) as error:
             # One event, whose numbers cannot be, must not keep findings from the others.
-            log.warning("nothing can be found of event %s: %s", event.id, error)
+            log.warning("event %s cannot be compared with findings: %s", event.id, error)
             continue
         agrees = apart <= TIME_TOLERANCE + widths + smeared
         if agrees and (nearest is None or apart < nearest[0]):
