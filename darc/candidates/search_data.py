@@ -18,11 +18,11 @@ from darc.science.baseline import (
 )
 from darc.science.downsample import downsample_time
 from darc.science.float_units import exponent_to_usual
-from darc.science.moments import put_rows
 from darc.science.reused_memory import ReusedMemory
 from darc.science.rfi_cleaning import replace_outliers
 from darc.science.search_levels import put_levels
 from darc.science.silent_data import forget_stuck, silent_moments
+from darc.science.time_major import put_rows
 from darc.science.wild_samples import forget_wild
 
 #: Longest pulse of the search, s, and limits of its length in samples.

@@ -28,7 +28,7 @@ from darc.runtime.paths import write_whole
 from darc.science.arrays import Doubles
 from darc.science.downsample import channel_groups
 from darc.science.drift_scan import Passage, clean_series, deflections, fit_passage, flux_density
-from darc.science.moments import mean_spectrum
+from darc.science.time_major import mean_spectrum
 
 log = logging.getLogger(__name__)
 

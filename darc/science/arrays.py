@@ -18,4 +18,4 @@ Series = npt.NDArray[np.int16] | npt.NDArray[np.int32]
 
 #: Data in file order: samples in time one after another, each with all channels. Integers or floats
 #: of any size, shape (n_samples, n_channels).
-Moments = npt.NDArray[Any]
+TimeMajor = npt.NDArray[Any]

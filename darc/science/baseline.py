@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from darc.config.records import Struct
-from darc.science.arrays import Doubles, Floats, Ints, Mask, Moments
+from darc.science.arrays import Doubles, Floats, Ints, Mask, TimeMajor
 from darc.science.block_statistics import (
     HALF_WINDOW,
     block_centres,
@@ -90,7 +90,7 @@ class BandSeries:
         self.noise.append(noise)
         _add_to(self._totals, self._counts, rows, noise)
 
-    def level(self, window: LevelWindow, data: Moments, columns: Ints) -> BandLevel:
+    def level(self, window: LevelWindow, data: TimeMajor, columns: Ints) -> BandLevel:
         """Return the baseline of the band.
 
         :param data: shape (n_samples, n_columns)
@@ -112,7 +112,7 @@ class BandSeries:
 
 
 def find_jumps(
-    series: Floats, window: LevelWindow, data: Moments, columns: Ints
+    series: Floats, window: LevelWindow, data: TimeMajor, columns: Ints
 ) -> tuple[Doubles, Mask]:
     """Find jumps of the band's baseline.
 
@@ -142,7 +142,7 @@ def find_jumps(
     return cuts, jumps
 
 
-def _is_shared(data: Moments, columns: Ints, cut: float, block: int) -> bool:
+def _is_shared(data: TimeMajor, columns: Ints, cut: float, block: int) -> bool:
     """Whether most channels share a jump."""
     begin, end = int(cut - 0.5 * block), int(np.ceil(cut + 0.5 * block))
     before = data[max(0, begin - _SIDES * block) : max(0, begin), columns]

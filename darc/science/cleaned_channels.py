@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from darc.science.arrays import Floats, Ints, Mask, Moments
+from darc.science.arrays import Floats, Ints, Mask, TimeMajor
 from darc.science.baseline import LevelWindow, find_jumps
-from darc.science.drift import without_drift
+from darc.science.baseline_drift import without_drift
 from darc.science.extraction_plan import ExtractionPlan, ExtractionSettings
 from darc.science.isolated import (
     can_tell_impulses,
@@ -17,7 +17,6 @@ from darc.science.isolated import (
     replace_isolated,
 )
 from darc.science.mending import even_out_noise, mend
-from darc.science.moments import channel_rows, mean_series, mean_spectrum, never_outlying
 from darc.science.rfi_cleaning import (
     interference_in_frequency,
     interference_in_time,
@@ -26,6 +25,7 @@ from darc.science.rfi_cleaning import (
     replace_times,
 )
 from darc.science.silent_data import silent_moments
+from darc.science.time_major import channel_rows, mean_series, mean_spectrum, never_outlying
 
 #: Channels in a group: 16 of 12,750 samples are 0.8 MB.
 _AT_A_TIME = 16
@@ -45,7 +45,7 @@ class CleanedChannels:
 
     def __init__(
         self,
-        data: Moments,
+        data: TimeMajor,
         plan: ExtractionPlan,
         settings: ExtractionSettings,
         descending: bool,
@@ -146,7 +146,7 @@ class CleanedChannels:
             yield self._channels[numbers], rows
 
 
-def _closed(data: Moments) -> Moments:
+def _closed(data: TimeMajor) -> TimeMajor:
     """Return a read-only view, so that functions are compiled for one type of array only."""
     data = data.view()
     data.setflags(write=False)

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.config.records import Struct, replace
-from darc.science.arrays import Doubles, Floats, Ints, Mask, Moments
+from darc.science.arrays import Doubles, Floats, Ints, Mask, TimeMajor
 from darc.science.best_dm import best_dm, trial_snrs
 from darc.science.boxcar import (
     Boxcar,
@@ -45,8 +45,8 @@ from darc.science.extraction_plan import (
     plan_extraction,
 )
 from darc.science.isolated import clipped_mean
-from darc.science.moments import never_outlying
 from darc.science.row_statistics import medians, noise_variances
+from darc.science.time_major import never_outlying
 
 #: Widest boxcar of the specified S/N (downsampled samples).
 _WIDEST = 250
@@ -113,7 +113,7 @@ class Extraction(Struct, frozen=True, eq=False):
 
 
 def extract(
-    data: Moments,
+    data: TimeMajor,
     plan: ExtractionPlan,
     settings: ExtractionSettings,
     *,

@@ -18,7 +18,7 @@ import math
 import numpy as np
 
 from darc.config.records import Struct
-from darc.science.arrays import Doubles, Floats, Mask, Moments
+from darc.science.arrays import Doubles, Floats, Mask, TimeMajor
 from darc.science.dedispersion import Band, add_binned, add_dedispersed
 from darc.science.downsample import downsample_time, group_means, samples_in_step
 from darc.science.row_statistics import medians
@@ -89,7 +89,7 @@ class FetchArrays(Struct, frozen=True, eq=False):
 
 
 def fetch_arrays(
-    data: Moments,
+    data: TimeMajor,
     begin: int,
     plan: FetchPlan,
     *,

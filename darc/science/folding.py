@@ -16,7 +16,7 @@ import numpy.typing as npt
 from numpy.polynomial import Chebyshev
 
 from darc.config.records import Struct, replace
-from darc.science.arrays import Doubles, Floats, Ints, Mask, Moments
+from darc.science.arrays import Doubles, Floats, Ints, Mask, TimeMajor
 from darc.science.compiled import compiled
 from darc.science.downsample import channel_groups
 
@@ -96,7 +96,7 @@ class PhaseModel(Struct, frozen=True):
 
 @compiled
 def add_folded(
-    data: Moments,
+    data: TimeMajor,
     phases: Ints,
     offsets: Ints,
     sums: Doubles,
@@ -127,7 +127,7 @@ def add_folded(
 
 @compiled
 def add_in_turns(
-    data: Moments,
+    data: TimeMajor,
     bins: Doubles,
     offsets: Doubles,
     channels: Doubles,
@@ -253,7 +253,7 @@ class Folder:
         self._span: tuple[float, float] | None = None
         self._done: list[tuple[Floats, Floats, float, float]] = []
 
-    def add(self, data: Moments, times: Doubles) -> None:
+    def add(self, data: TimeMajor, times: Doubles) -> None:
         """Add samples to the current sub-integration.
 
         :param data: shape (n_samples, n_channels)

@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from darc.config.records import Struct
-from darc.science.arrays import Doubles, Floats, Ints, Mask, Moments, Shorts
+from darc.science.arrays import Doubles, Floats, Ints, Mask, Shorts, TimeMajor
 from darc.science.compiled import compiled
 from darc.science.search_levels import HIGHEST, LEVELS, put_noise
 
@@ -63,7 +63,7 @@ def neighbours(n_channels: int) -> Ints:
 
 
 @compiled
-def _three(values: Moments, place: int, channel: int, mean: float, scale: float) -> float:
+def _three(values: TimeMajor, place: int, channel: int, mean: float, scale: float) -> float:
     """Return the highest of a sample and its two neighbours in time, in standard deviations.
 
     :param values: shape (n_samples, n_channels)
@@ -78,7 +78,7 @@ def _three(values: Moments, place: int, channel: int, mean: float, scale: float)
 
 @compiled
 def agreeing_level(
-    values: Moments,
+    values: TimeMajor,
     place: int,
     channel: int,
     lifted: float,
@@ -126,7 +126,7 @@ def agreeing_level(
 
 @compiled
 def channel_noise(
-    data: Moments, columns: Ints, threshold: float, stride: int, reach: float
+    data: TimeMajor, columns: Ints, threshold: float, stride: int, reach: float
 ) -> Doubles:
     """Return the clipped mean and inverse standard deviation of channels, from some of the samples.
 
@@ -165,7 +165,7 @@ def channel_noise(
 def replace_isolated(
     rows: Floats,
     channels: Ints,
-    data: Moments,
+    data: TimeMajor,
     columns: Ints,
     noise: Doubles,
     shifts: Ints,
@@ -264,7 +264,7 @@ def can_tell_impulses(delays: Doubles, length: float) -> bool:
 
 
 @compiled
-def find_impulses(data: Moments, columns: Ints, noise: Doubles, series: Floats) -> Mask:
+def find_impulses(data: TimeMajor, columns: Ints, noise: Doubles, series: Floats) -> Mask:
     """Flag samples in which half of the band is raised at once.
 
     :param data: shape (n_samples, n_columns)

@@ -37,7 +37,7 @@ def mend(
     :param highest: see :func:`darc.science.silent_data.forget_stuck`
     :param unusable: samples to replace, shape (m,)
     :param cuts: see :func:`darc.science.baseline.find_jumps`
-    :param reach: see :func:`darc.science.moments.never_outlying`
+    :param reach: see :func:`darc.science.time_major.never_outlying`
     :param random: generator of the noise, independent for each channel
     :return: whether a row has any data, shape (n,)
     """
@@ -70,7 +70,7 @@ def even_out_noise(rows: Floats, cuts: Doubles, places: Ints, reach: float) -> N
     :param rows: finite, shape (n, m)
     :param cuts: see :func:`darc.science.baseline.find_jumps`
     :param places: start of the pulse in each row, samples, shape (n,)
-    :param reach: see :func:`darc.science.moments.never_outlying`
+    :param reach: see :func:`darc.science.time_major.never_outlying`
     """
     if not len(cuts):
         return

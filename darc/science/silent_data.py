@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from darc.science.arrays import Floats, Ints, Mask, Moments
+from darc.science.arrays import Floats, Ints, Mask, TimeMajor
 from darc.science.compiled import compiled
 
 #: Minimum run of samples in which all channels have the same value that is flagged.
@@ -20,7 +20,7 @@ _STUCK = 64
 _BY_CHANCE = 1e-3
 
 
-def silent_moments(data: Moments, columns: Ints) -> Mask:
+def silent_moments(data: TimeMajor, columns: Ints) -> Mask:
     """Flag runs of samples in which all channels have the same value, such as lost data.
 
     In data of few bits, all channels may be the same by chance: runs must be longer then.
@@ -51,7 +51,7 @@ def silent_moments(data: Moments, columns: Ints) -> Mask:
 
 
 @compiled
-def _same_moments(data: Moments, columns: Ints) -> Mask:
+def _same_moments(data: TimeMajor, columns: Ints) -> Mask:
     """Flag samples in which all channels have the same value."""
     found = np.zeros(data.shape[0], np.bool_)
     if columns.size < 2:

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from darc.science import baseline, isolated, moments, row_statistics
+from darc.science import baseline, isolated, row_statistics, time_major
 from darc.science.baseline import LevelWindow, find_jumps
+from darc.science.baseline_drift import without_drift
 from darc.science.boxcar_search import pulse_widths
 from darc.science.dedispersion import Band
-from darc.science.drift import without_drift
 from darc.science.extraction import extract, prepare
 from darc.science.extraction_plan import plan_extraction
 from darc.science.isolated import (
@@ -220,7 +220,7 @@ def test_a_drift_is_taken_off_though_one_block_stands_out():
 
 def compiled_kinds() -> dict[str, int]:
     """For how many kinds of arrays each function is compiled."""
-    modules = (isolated, baseline, moments, row_statistics)
+    modules = (isolated, baseline, time_major, row_statistics)
     functions = {f"{m.__name__}.{k}": f for m in modules for k, f in vars(m).items()}
     return {name: len(f.signatures) for name, f in functions.items() if hasattr(f, "signatures")}
 

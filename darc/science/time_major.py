@@ -1,4 +1,4 @@
-"""Data in file order: samples in time one after another, each with all channels."""
+"""Time-major data, as in files: samples in time one after another, each with all channels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darc.science.arrays import Doubles, Floats, Ints, Mask, Moments
+from darc.science.arrays import Doubles, Floats, Ints, Mask, TimeMajor
 from darc.science.compiled import compiled
 
 #: Noise of few bits deviates by up to this many levels from its mean, if the baseline is near the
@@ -18,7 +18,7 @@ _LEVELS = 2.0
 _TILE = 64
 
 
-def never_outlying(data: Moments) -> float:
+def never_outlying(data: TimeMajor) -> float:
     """Return the deviation from a channel's mean below which a value is never an outlier.
 
     :return: 0 for floats, 2 levels for integers, in the data's units
@@ -27,7 +27,7 @@ def never_outlying(data: Moments) -> float:
 
 
 @compiled
-def put_rows(data: Moments, columns: Ints, rows: npt.NDArray[Any]) -> None:
+def put_rows(data: TimeMajor, columns: Ints, rows: npt.NDArray[Any]) -> None:
     """Write selected channels, each to a row of its samples in time.
 
     :param data: shape (n_samples, n_channels)
@@ -44,7 +44,7 @@ def put_rows(data: Moments, columns: Ints, rows: npt.NDArray[Any]) -> None:
 
 
 @compiled
-def channel_rows(data: Moments, columns: Ints) -> Floats:
+def channel_rows(data: TimeMajor, columns: Ints) -> Floats:
     """Return selected channels, each as a row of its samples in time.
 
     :param data: shape (n_samples, n_channels)
@@ -57,7 +57,7 @@ def channel_rows(data: Moments, columns: Ints) -> Floats:
 
 
 @compiled
-def mean_series(data: Moments, columns: Ints) -> Doubles:
+def mean_series(data: TimeMajor, columns: Ints) -> Doubles:
     """Return the mean over selected channels for each sample (dedispersed at DM 0).
 
     :param data: shape (n_samples, n_channels); values that are not finite are ignored
@@ -77,7 +77,7 @@ def mean_series(data: Moments, columns: Ints) -> Doubles:
 
 
 @compiled
-def mean_spectrum(data: Moments, columns: Ints, leave_out: Mask) -> Doubles:
+def mean_spectrum(data: TimeMajor, columns: Ints, leave_out: Mask) -> Doubles:
     """Return the mean over time of selected channels (the bandpass).
 
     :param data: shape (n_samples, n_channels); values that are not finite are ignored

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darc.science.moments import channel_rows, mean_series, mean_spectrum
+from darc.science.time_major import channel_rows, mean_series, mean_spectrum
 
 TYPES = ("u1", "i1", "<u2", "<f4")
 

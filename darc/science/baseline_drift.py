@@ -10,9 +10,9 @@ import warnings
 
 import numpy as np
 
-from darc.science.arrays import Doubles, Floats, Ints, Mask, Moments
+from darc.science.arrays import Doubles, Floats, Ints, Mask, TimeMajor
 from darc.science.block_statistics import block_centres, block_means, quick_noise
-from darc.science.moments import channel_rows
+from darc.science.time_major import channel_rows
 
 #: Minimum number of samples in a block, and of blocks.
 _LEAST_BLOCK, _LEAST_BLOCKS = 8, 8
@@ -25,8 +25,8 @@ _STEEP = 8.0
 
 
 def without_drift(
-    series: Floats, data: Moments, columns: Ints, unusable: Mask, begins: Ints, length: int
-) -> Moments:
+    series: Floats, data: TimeMajor, columns: Ints, unusable: Mask, begins: Ints, length: int
+) -> TimeMajor:
     """Subtract the baseline drift that most channels share, such as that of a receiver's gain.
 
     :param series: mean of the channels, shape (n_samples,)
