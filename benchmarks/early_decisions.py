@@ -27,7 +27,7 @@ from darc.model.candidate import Records, records_to_bytes
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
 from darc.node.node_config import load_config
-from darc.node.observation_files import read_observation
+from darc.node.read_observation import read_observation
 from darc.queues.messages import Commit, ContentKind, QueueEntry
 from darc.queues.plain_connection import unpack
 from darc.science.selection import known_then_highest_snr

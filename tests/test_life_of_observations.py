@@ -17,7 +17,7 @@ from darc.master.observation_run import ObservationRun, RunState
 from darc.master.service_control import StartResult
 from darc.model.observation import Observation
 from darc.node.node_config import load_config
-from darc.node.observation_files import read_observation
+from darc.node.read_observation import read_observation
 from darc.node.supervisor import SupervisorError
 from darc.queues.messages import Order
 from darc.runtime import paths

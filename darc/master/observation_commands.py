@@ -17,7 +17,7 @@ from darc.master.service_control import ServiceControl
 from darc.model.message import RUNNING_ALREADY, Reply, Request
 from darc.model.observation import Observation, ObservationError
 from darc.model.parset import PARSERS
-from darc.node.observation_files import UnknownConfigType, read_observation
+from darc.node.read_observation import UnknownConfigType, read_observation
 from darc.node.supervisor import SupervisorError
 from darc.runtime.detached_work import DetachedWork, HangsError
 from darc.runtime.fault_points import fault_point

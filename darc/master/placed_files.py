@@ -9,7 +9,7 @@ from darc.model.observation import ObservationError
 from darc.model.observation_build import made_datetimesource
 from darc.model.parset import PARSERS
 from darc.model.parset_values import to_datetimesource
-from darc.node.observation_files import UnknownConfigType
+from darc.node.read_observation import UnknownConfigType
 from darc.runtime.paths import write_whole
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")

@@ -21,7 +21,7 @@ from darc.config.config import Config
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.processing_outcome import ClusterOutcome, Detection
 from darc.node.node_config import load_config
-from darc.node.observation_files import read_observation
+from darc.node.read_observation import read_observation
 from darc.science.same_burst import Scales
 from simulator.write_parsets import write_observation
 

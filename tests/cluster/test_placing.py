@@ -18,7 +18,7 @@ from darc.master.placed_files import FileNameError, place
 from darc.model.message import MAX_MESSAGE_BYTES, Request
 from darc.model.observation import ObservationError
 from darc.node.command_client import ask
-from darc.node.observation_files import UnknownConfigType
+from darc.node.read_observation import UnknownConfigType
 from simulator.write_parsets import MadeObservation, write_observation
 
 RUNNING_SERVICES = ("amber_listener", "dada_trigger")

@@ -19,7 +19,7 @@ from darc.config.instrument import Instrument
 from darc.model.observation import Observation, ObservationError, Pointing
 from darc.model.observation_build import build_observation
 from darc.model.parset import parse_parset
-from darc.node.observation_files import UnknownConfigType, read_observation
+from darc.node.read_observation import UnknownConfigType, read_observation
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "observation"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason=f"{DATA} is not here")

@@ -26,7 +26,7 @@ from darc.master.observation_run import ObservationRun, RunState
 from darc.model.observation import Observation
 from darc.node.command_client import exchange_messages
 from darc.node.node_config import load_config
-from darc.node.observation_files import read_observation
+from darc.node.read_observation import read_observation
 from darc.queues.client import QueueClient, Queues
 from darc.queues.messages import Order
 from simulator.amber_files import format_header, trigger_name

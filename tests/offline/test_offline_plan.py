@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from darc.model.observation import Observation, Pointing
 from darc.node.node_config import load_config
-from darc.node.observation_files import read_observation
+from darc.node.read_observation import read_observation
 from darc.offline.offline_plan import plan
 from simulator.write_parsets import write_observation
 

@@ -26,7 +26,7 @@ from darc.candidates.results.trigger_lists import HEADER, write_summary
 from darc.model.observation import ObservationError
 from darc.model.processing_outcome import ProcessingSummary
 from darc.model.results import BeamState, ObservationResults
-from darc.node.observation_files import MAX_FILE, read_observation
+from darc.node.read_observation import MAX_FILE, read_observation
 from darc.runtime.untrusted_files import NotRegularError, open_regular, read_regular
 from darc.services.base.mails import attach
 from simulator.write_parsets import write_observation

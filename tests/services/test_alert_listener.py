@@ -31,7 +31,7 @@ from darc.model.outside_notice import NoticeError, read_notice
 from darc.model.trigger import Trigger
 from darc.node.losses import LossKind
 from darc.node.node_config import load_config
-from darc.node.observation_files import read_observation
+from darc.node.read_observation import read_observation
 from darc.queues.messages import Commit, ContentKind
 from darc.queues.plain_connection import pack, unpack
 from darc.runtime.clock import Since

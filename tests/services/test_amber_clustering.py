@@ -23,7 +23,7 @@ from darc.model.candidate import CANDIDATE, records_to_bytes
 from darc.model.observation import Observation, Pointing
 from darc.model.trigger import Trigger
 from darc.node.node_config import load_config
-from darc.node.observation_files import read_observation
+from darc.node.read_observation import read_observation
 from darc.queues.messages import Commit, ContentKind, Order, OrderState, QueueEntry
 from darc.queues.plain_connection import pack, unpack
 from darc.runtime.paths import packaged

@@ -18,7 +18,7 @@ from darc.candidates.injections import LISTED, Injection
 from darc.config.settings import AmberClusteringSettings
 from darc.model.observation import Observation
 from darc.node.node_config import load_config
-from darc.node.observation_files import read_observation
+from darc.node.read_observation import read_observation
 from darc.queues.messages import Commit, ContentKind, Order, OrderState, OutOfStepError
 from darc.queues.plain_connection import pack, unpack
 from darc.services.amber_listener import known_injections

@@ -10,7 +10,7 @@ import yaml
 
 from darc.model.observation import Observation
 from darc.node.node_config import load_config
-from darc.node.observation_files import read_observation
+from darc.node.read_observation import read_observation
 from darc.queues.messages import Commit
 from darc.services.base.mails import MAIL, Mails
 from darc.services.processor.processor_master import TOLD, ProcessorMasterManager

@@ -19,7 +19,7 @@ from darc.model.counters import in_words
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
 from darc.model.voevent import ObservationSetup, Sender, make_voevent
-from darc.node.observation_files import read_observation
+from darc.node.read_observation import read_observation
 from darc.queues.plain_connection import pack, unpack
 from darc.runtime.clock import Since
 from darc.services.amber_clustering.decisions import BeamField, ClusterSearch, Decider, SearchLimits

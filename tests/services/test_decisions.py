@@ -18,7 +18,7 @@ from darc.model.counters import Rejection
 from darc.model.observation import Observation
 from darc.model.sources import Source
 from darc.model.trigger import Trigger
-from darc.node.observation_files import read_observation
+from darc.node.read_observation import read_observation
 from darc.science.freeze_time import freeze_time
 from darc.services.amber_clustering.decisions import BeamField, Decider, Decision
 from simulator.write_parsets import write_observation

@@ -16,7 +16,7 @@ from darc.config.config import Config
 from darc.model.counters import NotRequested
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
-from darc.node.observation_files import read_observation
+from darc.node.read_observation import read_observation
 from darc.runtime.clock import Instant, Since
 from darc.services.dada_trigger.dump_jobs import (
     BUFFER_MARGIN,

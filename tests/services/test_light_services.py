@@ -62,7 +62,7 @@ from pathlib import Path
 import numpy as np
 from darc.model.candidate import CANDIDATE, records_to_bytes
 from darc.node.node_config import load_config
-from darc.node.observation_files import read_observation
+from darc.node.read_observation import read_observation
 from darc.queues.messages import ContentKind, QueueEntry
 from darc.services.amber_clustering.service import AMBERClustering
 from darc.services.dada_trigger.dump_port import request_dump

@@ -19,7 +19,7 @@ from darc.model.event import AlertType
 from darc.model.observation import Observation, Pointing
 from darc.model.outside_notice import OutsideNotice
 from darc.model.sources import parse_source_list
-from darc.node.observation_files import read_observation
+from darc.node.read_observation import read_observation
 from darc.runtime.paths import packaged
 from darc.services.alert_listener.node_view import field_of
 from darc.services.alert_listener.notice_rules import (

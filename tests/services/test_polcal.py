@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from darc.config.config import Config
 from darc.model.observation import Observation
-from darc.node.observation_files import read_observation
+from darc.node.read_observation import read_observation
 from darc.science.dump_window import DumpWindow
 from darc.services.dada_trigger import polcal
 from darc.services.dada_trigger.dump_request import format_request

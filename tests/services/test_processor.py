@@ -33,7 +33,7 @@ from darc.model.processing_outcome import (
     ProcessingSummary,
 )
 from darc.node.node_config import load_config
-from darc.node.observation_files import read_observation
+from darc.node.read_observation import read_observation
 from darc.queues.messages import Commit, ContentKind, QueueEntry
 from darc.queues.plain_connection import pack, unpack
 from darc.runtime.clock import Instant, Since
