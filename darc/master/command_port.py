@@ -196,7 +196,7 @@ class CommandPort:
                 connection.settimeout(self._socket_timeout)
                 self._converse(connection, peer)
         except OSError as error:
-            log.info("%s went before its answer: %s", peer, error)
+            log.info("%s closed the connection before its answer: %s", peer, error)
         finally:
             self._places.release()
 

@@ -160,7 +160,7 @@ class MonitorLink:
             self._heard = Instant.now()
             self.latest = replace(report or self.latest, read=read, asked=asked)
         if new:
-            log.info("%s reports", MONITOR)
+            log.info("%s is connected", MONITOR)
             session.on_gone(lambda: self._gone(session))
         if report is not None:
             self._on_report()
@@ -170,7 +170,7 @@ class MonitorLink:
             if self._reporter is not session:
                 return
             self._reporter = None
-        log.info("%s is gone", MONITOR)
+        log.info("%s is disconnected", MONITOR)
         self._on_report()
 
     def facts(self, session: Session) -> dict[str, Any]:

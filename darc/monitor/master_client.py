@@ -79,7 +79,7 @@ class MasterClient:
                 self._client.close()
             self._client = None  # the next call opens another one
             if not self._away:
-                log.info("%s is away", MASTER)
+                log.info("%s does not answer, trying again", MASTER)
             self._away = True
             raise
         self._away = False

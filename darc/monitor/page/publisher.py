@@ -185,7 +185,7 @@ class Publisher:
             self._write_error = str(error)
             return
         if self._write_error:
-            log.info("the files are written again")
+            log.info("the page's files can be written again")
             self._next_show = 0.0
         self._write_error = ""
         self._unwritten = False

@@ -142,7 +142,7 @@ class Intake:
             self._known = _sources(self._link.recall(""))
         known = self._known
         if number <= known.get(source, (0, 0.0))[0]:
-            log.info("handed in again by %s, left out: %d", host, number)
+            log.info("handed in by %s, but known already: %d", host, number)
             return False
         put = Put((self._service,), ContentKind.TRIGGERS, content, observation, waited=waited)
         last = number, time.time()

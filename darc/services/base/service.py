@@ -387,7 +387,7 @@ class Service(Generic[S]):
                 self._obey_one(observation, order)
         for key in [known for known in self._running if known not in current]:
             with about(key):
-                log.info("ended by the master")
+                log.info("no longer among the observations of darc_master: aborted")
                 self.abort_observation(self._running.pop(key))
         for known in (self._done, self._past):
             known &= set(current)

@@ -187,7 +187,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             elif polcal.is_polcal(work.observation):
                 left_out[NotRequested.POLCAL] += 1
             elif DUMP + dump_name(trigger) in work.finished:
-                log.info("asked for before: %s", dump_name(trigger))
+                log.info("dump was requested before: %s", dump_name(trigger))
             else:
                 work.gathered = work.gathered or TriggerGroup(
                     work.observation, work.begun, Since.now()

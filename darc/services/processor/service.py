@@ -176,7 +176,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         if work is None:
             return
         self.task_queue.drop(observation.key)
-        log.info("dropped: %d clusters were open", work.table.n_open)
+        log.info("aborted: %d clusters were not finished", work.table.n_open)
         if entries := work.open_entries():
             self.commit(Commit(observation.key, completed=entries))
 

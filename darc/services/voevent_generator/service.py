@@ -267,7 +267,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         kind = AlertType.SUBSEQUENT if association else AlertType.INITIAL
         event = Event(event_id(trigger, tense), trigger, tense, time.time(), association)
         if self.book.find(event.id):  # of a pulse that was sent so long ago that it is forgotten
-            log.info("trigger %s not sent: it was, as %s", trigger.identity, event.id)
+            log.info("trigger %s not sent again: announced as %s", trigger.identity, event.id)
             self._outcomes[TriggerOutcome.ANNOUNCED_BEFORE] += 1
             return None
         before = self.book.find(association.event_id) if association else None
