@@ -219,7 +219,7 @@ def test_what_is_of_no_use_any_more_expires(cluster: Pair, lofar: socket.socket)
     wait_for(lambda: last.identity in told(worker, "amber_clustering", "losses"))
     losses = told(worker, "amber_clustering", "losses")
     assert re.findall(r"'number': (\d+)", losses) == ["1"], losses
-    assert "dropped, no trigger" in worker.log("amber_clustering")
+    assert "dropped: no valid trigger" in worker.log("amber_clustering")
     assert "expired before lofar_trigger could be reached" in worker.log("amber_clustering")
     # What has waited there counts here as well, and an old pulse that has not waited does not.
     master.start()

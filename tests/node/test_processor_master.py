@@ -183,7 +183,7 @@ def test_no_mail_server_and_no_place_for_the_page(site: Site) -> None:
     site.command("stop_observation")
     site.bring(0, ROW)
     site.bring(1)
-    wait_for(lambda: "the results are not gathered" in site.node.log("processor"), WAIT)
+    wait_for(lambda: "the results cannot be collected now" in site.node.log("processor"), WAIT)
     in_the_way.unlink()
     site.wait_until_over()
     assert "560.5" in site.page.read_text()
