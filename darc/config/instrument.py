@@ -24,8 +24,8 @@ _NAMES = (
 )
 
 
-# Limits of what a receiver has are wide: from decametre arrays (UTR-2, LOFAR's low band) to those of
-# 50 GHz and above, cylinders and incoherent sums of dishes, images every 0.1 s.
+# Limits of what a receiver has are wide: from decametre arrays (UTR-2, LOFAR's low band) to 50 GHz
+# and above, cylinders and incoherent sums of dishes, images every 0.1 s.
 #: Upper edge of a band by its lower edge: LOFAR's low band has 9.
 MOST_OCTAVE = 20.0
 #: Bandwidth by frequency: a subband of LOFAR has twice that.

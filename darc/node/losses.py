@@ -57,7 +57,7 @@ SOURCES_UNKNOWN = LossKind(
 )
 
 
-class _LossEntry(Struct, frozen=True, array_like=True):
+class _LossEntry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     since: Since
     observation: str
     what: str
@@ -67,7 +67,7 @@ class _LossEntry(Struct, frozen=True, array_like=True):
         return (self.observation, self.what) == (other.observation, other.what)
 
 
-class _KindLosses(Struct, frozen=True, array_like=True):
+class _KindLosses(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Number of losses of a kind, and the most recent ones, oldest first."""
 
     number: int

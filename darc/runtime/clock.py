@@ -41,7 +41,7 @@ class Instant(Struct, frozen=True, order=True):
         return -self.age()
 
 
-class Since(Struct, frozen=True, array_like=True):
+class Since(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A past time that can be stored across processes.
 
     Its age is measured by the monotonic clock, or after a reboot by the time of day.

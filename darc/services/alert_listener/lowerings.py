@@ -24,7 +24,7 @@ LOWERED = "lowered "
 MOST_LOWERINGS = 200
 
 
-class ActiveLowering(Struct, frozen=True, array_like=True):
+class ActiveLowering(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A rule that lowers a threshold wherever its notice's place is observed, until it ends.
 
     :param start: of the data, Unix s, as is `end`

@@ -29,7 +29,7 @@ PEOPLE_NOT_TOLD = LossKind(
 )
 
 
-class ChatNote(Struct, frozen=True, array_like=True):
+class ChatNote(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Message to one target.
 
     :param name: of the target, in the file of section `chat`

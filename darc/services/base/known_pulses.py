@@ -26,7 +26,7 @@ _LEAST_MHZ = 1.0
 _LEAST_WIDTH = 1e-6  # s
 
 
-class TriggeredPulse(Struct, frozen=True, array_like=True):
+class TriggeredPulse(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Pulse with the parameters of one of its triggers.
 
     :param arrival: at the centre of the band (Unix s)
