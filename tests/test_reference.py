@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from darc.cli.attribute_names import OF_MASTER, attributes, attributes_of_others
+from darc.cli.attribute_names import attributes, attributes_of_others
 from darc.cli.darc_parser import TERMINAL
+from darc.master.master_attributes import NAMES
 from darc.model.vocabulary import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,7 +34,7 @@ def test_every_command_and_script_is_listed() -> None:
 def test_every_attribute_is_listed() -> None:
     text = page("commands.md")
     rows = [line.split("|") for line in text.splitlines() if line.startswith("| ")]
-    for service, names in {**attributes(), "the master": OF_MASTER}.items():
+    for service, names in {**attributes(), "the master": NAMES}.items():
         listed = "".join(cells[2] for cells in rows if service in cells[1])
         of_all = set() if service == "the master" else set(attributes_of_others())
         missing = [name for name in names if name not in of_all and f"`{name}`" not in listed]

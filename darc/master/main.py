@@ -61,7 +61,6 @@ from darc.queues.named_queues import NamedQueues
 from darc.queues.names import OF_MONITOR
 from darc.queues.queue_server import QueueServer
 from darc.runtime.detached_work import DetachedWork
-from darc.runtime.fan_out import fan_out
 from darc.runtime.log import lines_dropped, set_up_logging
 from darc.runtime.process_end import end_on_sigterm, end_with_supervisord
 from darc.runtime.retention import remove_unfinished
@@ -308,8 +307,8 @@ class DarcMaster:
             notes = self._apply(sources.parse())
             self.apart.result("keeping the configuration", sources.keep, READ_SECONDS)
             notes += self._configure_switches(origin)
-            # One that attaches later looks at the configuration by itself.
-            fan_out(self.services.reload, self.services.names)
+            for name in self.services.names:
+                self.services.reload(name)
             return notes
 
     def _apply(self, config: Config) -> list[str]:

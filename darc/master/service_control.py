@@ -246,9 +246,11 @@ class ServiceControl:
         return AttributeAnswer(name, attribute, presence.class_name, question.value)
 
     def reload(self, name: str) -> None:
-        """Request a running service to reload its configuration."""
-        if self._exchange.presence(name):
-            self._exchange.ask(name, ServiceQuery(QueryKind.RELOAD), self._control_timeout)
+        """Request a service to reload its configuration.
+
+        One that hangs does so when it goes on; one that attaches looks at the configuration itself.
+        """
+        self._exchange.tell(name, ServiceQuery(QueryKind.RELOAD))
 
     def put(self, name: str, value: list[object]) -> None:
         """Put a plain value on a service's queue; it is on the disk then."""

@@ -159,6 +159,14 @@ class Exchange:
                 self._questions[service].remove(question)
         return question if answered else None
 
+    def tell(self, service: str, query: ServiceQuery) -> None:
+        """Tell a service something, and wait for no answer; what it has not heard yet once only."""
+        with self._lock:
+            untold = self._questions[service]
+            if all(one.query != query for one in untold):
+                untold.append(Question(next(self._numbers), query))
+        self._control[service].notify()
+
     def remembered(self, service: str, key: str) -> object:
         """Return a value that a service has stored; None if there is none."""
         return self._journal.memory(service, "").get(key)

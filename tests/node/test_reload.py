@@ -251,12 +251,31 @@ def test_a_service_without_switches_reads_it_at_once_or_when_it_finds_a_new_mast
     for name in ("first", "second"):  # it looks for another one by itself after its start, too
         page = change(name)
         wait_for(lambda page=page: page in told())
-    os.kill(service, signal.SIGSTOP)  # it does not look for the new one
+    os.kill(service, signal.SIGSTOP)  # nobody tells it
+    one.configure(status_website={"web_dir": str(tmp_path / "third")})
+    page = str(tmp_path / "third" / "index.html")
     os.kill(master, signal.SIGKILL)
     wait_for(lambda: one.answers() and one.pid("darc_master") != master, 20.0, "a new master")
-    page = change("third")
     os.kill(service, signal.SIGCONT)
     wait_for(lambda: one.all_run() and page in told())
     wait_for(Path(page).exists)
     assert one.pid("status_website") == service
     assert "the configuration has changed meanwhile" in one.log("status_website")
+
+
+def test_a_service_that_hangs_holds_up_no_reload_and_hears_of_it_when_it_goes_on(
+    make_node: Callable[..., Node], tmp_path: Path
+) -> None:
+    sections = {**only("status_website"), "control_timeout": 600.0}
+    one = make_node(darc_master=sections, status_website={"port": None})
+    one.start()
+    service = one.pid("status_website")
+    os.kill(service, signal.SIGSTOP)
+    try:
+        for name in ("first", "second"):
+            one.configure(status_website={"web_dir": str(tmp_path / name)})
+            assert one.ask("reload") == "Config reloaded"
+    finally:
+        os.kill(service, signal.SIGCONT)
+    wait_for((tmp_path / "second" / "index.html").exists)
+    assert one.pid("status_website") == service
