@@ -137,7 +137,7 @@ class Node:
                 "stop_timeout": patience(5.0),
             },
             "metrics": {"port": None},  # nodes of this machine would all have the same
-            "status_website": {"interval": 0.5, "timeout": patience(2.0), "port": None},
+            "status_website": {"interval": 2.0, "timeout": patience(2.0), "port": None},
             # Nobody is there: what leaves by mistake reaches nobody.
             "dada_trigger": {"port_i": port_i, "port_iquv": port_iquv, "buffer_length": 2.0},
             "lofar_trigger": {"server_port": lofar, "lofar_port": lofar_udp},

@@ -215,7 +215,7 @@ def test_every_cluster_is_processed_once_whatever_dies(processing_node, points, 
 def test_kills_one_after_the_other(processing_node, make):
     of, observation = processing_node, make()
     observe(of, "start", observation)
-    many = [burst(time / 2 + 0.1, dm=dm) for time in range(12) for dm in (60.0, 150.0, 600.0)]
+    many = [burst(time + 0.1, dm=dm) for time in range(6) for dm in (60.0, 150.0, 600.0)]
     write_lines(observation, many)
     for victim in range(6):
         children = wait_for(lambda: pool_processes(of), what="a process that extracts")
@@ -250,7 +250,7 @@ def test_processes_end_with_the_service(processing_node, make):
 def test_an_abort_while_it_works(processing_node, make):
     of, observation = processing_node, make()
     observe(of, "start", observation)
-    write_lines(observation, [burst(time / 4, dm=dm) for time in range(24) for dm in (60.0, 600.0)])
+    write_lines(observation, [burst(time / 2, dm=dm) for time in range(12) for dm in (60.0, 600.0)])
     for child in wait_for(lambda: pool_processes(of)):
         child.suspend()  # or all may be done before anybody looks
     wait_for(lambda: attribute(of, "clusters_in_work"))

@@ -53,7 +53,8 @@ def cells_of(name: str) -> Iterator[Cell]:
         return
     yield from measured_series(flat)
     for kind, width in OTHERS.get(name, []):
-        yield from measured_series(Series(name, kind, width, seed=number), triggers=("off",))
+        other = Series(name, kind, width, seed=number)
+        yield from measured_series(other, SNRS[1::2], ("off",))
 
 
 def problems_of(cell: Cell) -> list[str]:
