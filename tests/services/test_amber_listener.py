@@ -384,6 +384,23 @@ def test_injections_are_put_before_the_lines_that_follow_them(
     assert listed(listener) == [[1.03, 100.0, 12.5, 1.0]]
 
 
+def test_a_process_that_dies_between_injections_and_lines_costs_no_line(
+    make: Callable[[], Kept], observation: Observation, path: Path
+) -> None:
+    first = make()
+    order(first, observation)
+    path.write_bytes(HEADER + LINE)
+    (path.parent / "injections.txt").write_text("1.03 100 12.5 1\n")
+    first.turn_until(lambda: first.counts_now.get("candidates") == 1)
+    injections = next(n for n, one in enumerate(first.commits) if one.puts)
+    assert not any(one.progress for one in first.commits[: injections + 1])
+    successor = make()
+    for commit in first.commits[: injections + 1]:
+        successor.master.memory |= unpack(pack(dict(commit.memory)))
+    order(successor, observation)
+    successor.turn_until(lambda: successor.counts_now.get("candidates") == 1)
+
+
 def test_injections_are_put_while_there_are_no_lines_and_each_once(
     listener: Kept, observation: Observation, path: Path
 ) -> None:

@@ -125,7 +125,11 @@ class FollowedObservation:
         )
 
     def memory(self) -> dict[str, Any]:
-        """Return the state that the next process needs."""
+        """Return the state that the next process needs, beside the progress in the files."""
+        return {**self.memory_without_files(), **self.files.memory()}
+
+    def memory_without_files(self) -> dict[str, Any]:
+        """Return the same for a commit without that progress: neither may be there alone."""
         return {
             "counts": plain_counts(self.counts),
             BATCH_LENGTH: self.context.batch_length_s,
@@ -136,7 +140,6 @@ class FollowedObservation:
             SETTLE_TIME: self.settle,
             GATHER_INTERVAL: self.gather_interval,
             LAST_WATERMARK: self.last_watermark,
-            **self.files.memory(),
         }
 
 

@@ -61,5 +61,5 @@ class InjectionRelay:
         key, readers = following.observation.key, self._service.services_here(*READERS)
         for plain in packages_of(found) if readers else ():
             put = Put(readers, ContentKind.PLAIN, pack(plain), key)
-            commit = Commit(key, puts=(put,), memory=following.memory(), durable=True)
-            self._service.commit(commit)
+            memory = following.memory_without_files()
+            self._service.commit(Commit(key, puts=(put,), memory=memory, durable=True))
