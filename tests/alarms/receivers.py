@@ -71,7 +71,11 @@ class _Handler(BaseHTTPRequestHandler):
     of: Webhook
 
     def do_POST(self) -> None:
-        content = self.rfile.read(int(self.headers["Content-Length"]))
+        length = int(self.headers["Content-Length"])
+        content = self.rfile.read(length)
+        if len(content) < length:  # its sender has died in between
+            self.close_connection = True
+            return
         self.of.asked.append(self.path)
         answer = self.of.answers.pop(0) if self.of.answers else 200
         if callable(answer):
