@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from nodes import patience
 
 PROGRAM = """
 import threading, time
@@ -43,3 +44,75 @@ def test_sigterm_leaves_no_traceback(ended: bool) -> None:
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate("\n", timeout=60)
     assert (process.returncode, errors) == (0, "")
+
+
+SWALLOWED = """
+import os, signal, threading
+from darc.runtime.process_end import end_on_sigterm
+
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000):
+            pass
+
+with end_on_sigterm():
+    Last()
+    print("goes on", flush=True)
+    threading.Event().wait()
+"""
+
+
+def test_a_sigterm_in_a_destructor_ends_it_too() -> None:
+    """Python drops the exception there."""
+    result = subprocess.run(
+        [sys.executable, "-c", SWALLOWED],
+        capture_output=True,
+        text=True,
+        timeout=patience(20.0),
+        check=True,
+    )
+    assert result.stdout == "goes on\n"
+    assert "Exception ignored in" in result.stderr
+
+
+CLOSES = """
+import os, signal, time
+from contextlib import suppress
+from darc.runtime import process_end
+
+process_end.AGAIN_SECONDS = 0.05
+
+class Open:
+    def __enter__(self):
+        pass
+    def __exit__(self, *error):
+        with suppress(OSError):
+            time.sleep(0.3)
+            raise OSError
+        try:
+            raise ValueError
+        except ValueError:
+            time.sleep(0.3)
+        print("closed", flush=True)
+
+with process_end.end_on_sigterm():
+    try:
+        with Open():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+    finally:
+        time.sleep(0.3)
+        print("ended", flush=True)
+"""
+
+
+def test_what_closes_is_not_interrupted() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", CLOSES],
+        capture_output=True,
+        text=True,
+        timeout=patience(20.0),
+        check=True,
+    )
+    assert (result.stdout, result.stderr) == ("closed\nended\n", "")
