@@ -116,6 +116,7 @@ class ExtractionJob(Struct, frozen=True):
                 if listed
                 else None,
                 None if result.probability is None else float(result.probability),
+                result.differs,
             )
         )
 
@@ -135,6 +136,7 @@ class ExtractionJob(Struct, frozen=True):
             path,
             said.listed,
             said.probability,
+            said.differs,
         )
 
 
@@ -143,7 +145,9 @@ class _PlainOutcome(Struct, frozen=True):
     reason: str
     file: str | None
     listed: ListedCandidate | None
-    probability: float | None = None  # versions before did not say it
+    # Workers of versions before do not say these.
+    probability: float | None = None
+    differs: tuple[str, str] | None = None
 
 
 class ExtractionOutcome(Struct, frozen=True):

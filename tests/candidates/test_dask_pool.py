@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from beams import burst, job
+from msgspec.structs import astuple, replace
 from nodes import free_port, wait_for
 from tasks_for_pools import Made
 
@@ -20,8 +22,10 @@ from darc.candidates import dask_pool
 from darc.candidates.dask_pool import DaskPool, SchedulerError
 from darc.candidates.dask_task import answer_of, run_packed
 from darc.candidates.pool import DoneTask
+from darc.candidates.pool_jobs import BeamFiles, ExtractionOutcome
 from darc.config.settings import SchedulerTLS
-from darc.queues.plain_connection import pack
+from darc.model.processing_outcome import ClusterOutcome, ListedCandidate
+from darc.queues.plain_connection import pack, unpack
 
 pytestmark = [
     pytest.mark.usefixtures("_tasks_can_be_imported"),
@@ -285,3 +289,19 @@ def test_an_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
     failed = run_packed(Made(tmp_path, "raise"))
     assert answer_of(Made(tmp_path), failed) == ("ArithmeticError: on purpose", None)
+
+
+def test_all_that_an_extraction_says_comes_from_a_worker(tmp_path: Path) -> None:
+    task = replace(job(BeamFiles(tmp_path, 0, 1), burst(1.0)), output=tmp_path)
+    listed = ListedCandidate(0, 12.0, 500.0, 1.25, 4, 3, 0.75)
+    said = ExtractionOutcome(
+        task.pulse,
+        ClusterOutcome.KEPT,
+        "a reason",
+        tmp_path / "a.hdf5",
+        listed,
+        0.5,
+        ("CB00.fil", "is sampled otherwise"),
+    )
+    assert None not in astuple(said)
+    assert task.from_plain(unpack(pack(task.to_plain(said)))) == said
