@@ -72,7 +72,7 @@ class FollowedFiles:
             name: [kept, 0, b""] if isinstance(kept, int) else list(kept)
             for name, kept in memory.get(_LEFT_ALONE, {}).items()
         }
-        self._left_changed = False
+        self.left_changed = False  # since the last `memory`
         self._refused: set[str] = set()
         self._told: set[str] = set()
         self._names: dict[tuple[int, ...], str] = {}  # by inode, as of the last look
@@ -188,13 +188,13 @@ class FollowedFiles:
                 return
             if before is None or before[:2] not in (kept, [status.st_size, 0]):
                 self._left_alone[entry.name] = [*kept, b""]
-                self._left_changed = True
+                self.left_changed = True
                 self.newly_left_alone += before is None
                 left[entry.name] = status.st_mtime
             return
         if before is not None:
             del self._left_alone[entry.name]
-            self._left_changed = True
+            self.left_changed = True
             if not _goes_on(path, status, *before):
                 self.written_anew.append(path)
                 before = None
@@ -269,8 +269,8 @@ class FollowedFiles:
         gone = {key: None for key in self._committed if key not in states}
         changed = {key: state for key, state in states.items() if self._committed.get(key) != state}
         self._committed = states
-        left = {_LEFT_ALONE: dict(self._left_alone)} if self._left_changed else {}
-        self._left_changed = False
+        left = {_LEFT_ALONE: dict(self._left_alone)} if self.left_changed else {}
+        self.left_changed = False
         return {**changed, **gone, **left}
 
 

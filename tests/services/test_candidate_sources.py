@@ -30,7 +30,7 @@ from darc.model.observation_build import build_observation
 from darc.model.parset import parse_parset
 from darc.node.losses import LOSSES
 from darc.node.node_config import load_config
-from darc.queues.messages import OrderState
+from darc.queues.messages import ContentKind, OrderState
 from darc.services.amber_listener import service as service_module
 from darc.trigger_files import directory_watch, followed_files
 from darc.trigger_files.candidate_source import SourceContext, make_source
@@ -314,7 +314,7 @@ def taken(service: Kept) -> list[float]:
         candidates_from_bytes(put.content)["time"]
         for commit in service.commits
         for put in commit.puts
-        if put.content
+        if put.content and put.kind is ContentKind.CANDIDATES
     ]
     return sorted(np.concatenate(found).round(6).tolist()) if found else []
 
@@ -377,6 +377,40 @@ def test_files_of_yesterday_are_left_alone(make: Callable[[], Kept], directory: 
     assert taken(service) == [2.0]
     assert service.counts_now["earlier_files"] == 5
     assert service.counts_now["lines"] == 1
+
+
+def test_whoever_dies_after_whichever_commit_has_a_successor_that_loses_nothing(
+    make: Callable[[], Kept], directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of yesterday is found, and a list of injections, while lines are read."""
+    yesterday = time.time() - 86400
+    read = TriggerFile.read
+
+    def read_and_write(file: TriggerFile, limit: int) -> Any:
+        chunk = read(file, limit)
+        if chunk:
+            old = directory / heimdall_name(yesterday, 1)
+            old.write_bytes(line(1.0) * 100)
+            os.utime(old, (yesterday, yesterday))
+            (directory / "injections.txt").write_text("4.5 100 12.5 1\n")
+        return chunk
+
+    monkeypatch.setattr(TriggerFile, "read", read_and_write)
+    service, observation = follow(make, directory)
+    append(directory / heimdall_name(observation.start, 0), line(2.0))
+    service.turn_until(lambda: len(taken(service)) == 1)
+    service.turn_until(lambda: service.counts_now.get("earlier_files") == 1)
+    monkeypatch.undo()
+    for done in range(len(service.commits) + 1):
+        successor = make()
+        for commit in service.commits[:done]:
+            successor.commit(commit)
+        order(successor, observation)
+        successor.turn_until(lambda one=successor: taken(one))
+        order(successor, observation, OrderState.STOPPED)
+        successor.turn_until(lambda one=successor: one.ended)
+        assert taken(successor) == [2.0]
+        assert successor.counts_now["lines"] == successor.counts_now["earlier_files"] == 1
 
 
 def test_a_file_of_yesterday_that_grows_is_read_from_there(

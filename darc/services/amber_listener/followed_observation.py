@@ -125,13 +125,13 @@ class FollowedObservation:
         )
 
     def memory(self) -> dict[str, Any]:
-        """Return the state that the next process needs, beside the progress in the files."""
-        return {**self.memory_without_files(), **self.files.memory()}
+        """Return the state that the next process needs, for a commit with all that was read."""
+        counts = {"counts": plain_counts(self.counts)}
+        return {**counts, **self.memory_without_files(), **self.files.memory()}
 
     def memory_without_files(self) -> dict[str, Any]:
-        """Return the same for a commit without that progress: neither may be there alone."""
+        """Return the same without what was found and read, which is kept with its progress."""
         return {
-            "counts": plain_counts(self.counts),
             BATCH_LENGTH: self.context.batch_length_s,
             SOURCE: self.context.name,
             SOURCE_SETTINGS: to_plain(self.context.settings),

@@ -265,7 +265,6 @@ class AMBERListener(Service[AmberListenerSettings]):
             files.newly_left_alone = 0
             log.info("%d files of earlier observations are left alone", number)
             self._count(following, Counted.EARLIER_FILES, number)
-            self.commit(Commit(following.observation.key, memory=following.memory()))
 
     def _hear(self, following: FollowedObservation) -> None:
         """Count and log the events of the source."""
@@ -294,6 +293,8 @@ class AMBERListener(Service[AmberListenerSettings]):
             self._injections.look(following)
         if chunks or following.next_watermark_due <= watermark or following.watermark_due:
             self._put(following, chunks, watermark)
+        elif following.files.left_changed:
+            self.commit(Commit(following.observation.key, memory=following.memory()))
 
     def _read_new(self, following: FollowedObservation, chunks: list[Chunk]) -> bool:
         """Read what is there now, and put it where it is much; return whether there was any."""
