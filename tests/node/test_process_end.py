@@ -46,6 +46,16 @@ def test_sigterm_leaves_no_traceback(ended: bool) -> None:
     assert (process.returncode, errors) == (0, "")
 
 
+def run(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=patience(20.0),
+        check=True,
+    )
+
+
 SWALLOWED = """
 import os, signal, threading
 from darc.runtime.process_end import end_on_sigterm
@@ -65,13 +75,7 @@ with end_on_sigterm():
 
 def test_a_sigterm_in_a_destructor_ends_it_too() -> None:
     """Python drops the exception there."""
-    result = subprocess.run(
-        [sys.executable, "-c", SWALLOWED],
-        capture_output=True,
-        text=True,
-        timeout=patience(20.0),
-        check=True,
-    )
+    result = run(SWALLOWED)
     assert result.stdout == "goes on\n"
     assert "Exception ignored in" in result.stderr
 
@@ -108,11 +112,5 @@ with process_end.end_on_sigterm():
 
 
 def test_what_closes_is_not_interrupted() -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", CLOSES],
-        capture_output=True,
-        text=True,
-        timeout=patience(20.0),
-        check=True,
-    )
+    result = run(CLOSES)
     assert (result.stdout, result.stderr) == ("closed\nended\n", "")
