@@ -25,8 +25,8 @@ _client_log = logging.getLogger(f"{__name__}.client")
 #: How soon a disabled switch, or an acknowledgement, is seen at most (s).
 POLL_SECONDS = 0.05
 FIRST_POLL_SECONDS = 0.001
-#: After the client's own limit, its callback comes at once (s).
-GRACE_SECONDS = 1.0
+#: The client looks once a second for messages that are past its own limit: twice that (s).
+GRACE_SECONDS = 2.0
 #: What a configuration may change. Connections are tried again soon, as an attempt is short.
 DEFAULTS = {
     "enable.idempotence": "true",
@@ -159,8 +159,7 @@ class KafkaSender:
             if not answers:
                 time.sleep(min(POLL_SECONDS, FIRST_POLL_SECONDS + elapsed / 20))
         if not answers:
-            self.close()
-            raise DeliveryError(self._told(f"not acknowledged within {self.client.timeout:g} s"))
+            raise self._late()
         if answers[0] is not None:
             raise self._failure(answers[0])
 
@@ -220,13 +219,25 @@ class KafkaSender:
         if error.fatal():
             self.close()
         code = error.code()
+        if code == library.KafkaError._MSG_TIMED_OUT:
+            return self._late()
         why = error.str()
-        if code in (library.KafkaError._MSG_TIMED_OUT, library.KafkaError._TRANSPORT):
-            # Another one connects at once: this one's wait to do so may end much later, see above.
-            self.close()
-            why = f"{why} ({self._last_error})" if self._last_error else why
+        if code == library.KafkaError._TRANSPORT:
+            why = self._lost(why)
         permanent = code in (library.KafkaError.MSG_SIZE_TOO_LARGE, library.KafkaError.INVALID_MSG)
         return DeliveryError(self._told(why), permanent=permanent)
+
+    def _late(self) -> DeliveryError:
+        why = self._lost(f"not acknowledged within {self.client.timeout:g} s")
+        return DeliveryError(self._told(why))
+
+    def _lost(self, why: str) -> str:
+        """Give up the connection, and add what the client last said of it.
+
+        Another one connects at once: this one's wait to do so may end much later, see `send`.
+        """
+        self.close()
+        return f"{why} ({self._last_error})" if self._last_error else why
 
     def _told(self, text: str) -> str:
         return self.client.told(text, self._credentials)
