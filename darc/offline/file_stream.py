@@ -15,15 +15,18 @@ _LOOK_EVERY = 1.0  # s
 QUIET, QUIET_LIMIT = 5.0, 300.0
 
 
-def blocks(file: DataFile, begin: int, end: int) -> Iterator[tuple[int, Samples]]:
+def blocks(
+    file: DataFile, begin: int, end: int, multiple: int = 1
+) -> Iterator[tuple[int, Samples]]:
     """Yield blocks of a file: number of the first sample, and samples.
 
     :param begin: number of the first sample
     :param end: end of the range, exclusive
+    :param multiple: a block has a multiple of so many samples, except the last one
     :raises DataFileError: the range is outside the file
     """
     width = file.header.nchans * file.dtype.itemsize
-    count = max(1, BLOCK_BYTES // width)
+    count = max(1, BLOCK_BYTES // (width * multiple)) * multiple
     for start in range(begin, end, count):
         yield start, file.read(start, min(count, end - start))
 

@@ -69,18 +69,13 @@ def _searchable(file: DataFile) -> tuple[Floats, Band, float]:
     n_rows = min(_SUBBANDS, header.nchans)
     starts = channel_groups(header.nchans, n_rows)
     rows = np.zeros((n_rows, n_out), np.float32)
-    done = 0
-    for _, data in blocks(file, 0, n_out * factor):
+    for begin, data in blocks(file, 0, n_out * factor, factor):
         ascending = np.asarray(data[:, :: -1 if header.descending else 1], dtype=np.float32)
-        count = len(ascending) // factor
-        if not count:
-            continue
-        means = ascending[: count * factor].reshape(count, factor, -1).mean(axis=1)
+        means = ascending.reshape(-1, factor, header.nchans).mean(axis=1)
         means -= np.median(means, axis=0)
         groups = np.add.reduceat(np.nan_to_num(means), starts[:-1], axis=1)
-        rows[:, done : done + count] = groups.T[:, : n_out - done]
-        done += count
-    rows = np.ascontiguousarray(rows[:, :done])
+        first = begin // factor
+        rows[:, first : first + len(groups)] = groups.T
     for row in rows:
         spread = float(row.std())
         np.divide(row, spread if spread > 0 else 1.0, out=row)

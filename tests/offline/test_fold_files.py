@@ -9,14 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from msgspec.structs import replace
 from nodes import wait_for
 from offline_files import HEADER, UNIX_START, write_pulsar
 
 from darc.data_files.filterbank_header import FilterbankError
+from darc.data_files.open_data_file import open_data_file
 from darc.model.offline_tables import Ephemeris, TableError, parse_pulsars
+from darc.offline import file_stream
 from darc.offline.fold_file import FoldingError, fold_filterbank, predicted_model
 from darc.offline.fold_report import write_prepfold_report
 from darc.offline.prepfold import Prepfold, PrepfoldError, parse_bestprof, run_prepfold
+from darc.offline.searching import find_period
 from darc.runtime.paths import packaged
 from darc.science.folding import PhaseModel
 
@@ -64,6 +68,21 @@ def test_the_crabs_period_is_found_within_its_uncertainty(tmp_path: Path) -> Non
     assert found.frequency == pytest.approx(truth.frequency(0.0), abs=1e-3)
     assert found.predicted == pytest.approx(predicted.frequency(0.0))
     assert found.peak.snr > 0.5 * 0.5 * np.sqrt(60000 * 32 * 0.09)
+
+
+def test_no_sample_is_left_out_between_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search takes three samples together; a block has a thousand."""
+    header = replace(HEADER, tsamp=0.1e-3)
+    path = tmp_path / "fast.fil"
+    write_pulsar(path, PhaseModel.constant(7.0), dm=60.0, duration=20.0, height=0.5, header=header)
+    monkeypatch.setattr(file_stream, "BLOCK_BYTES", 1000 * header.nchans)
+    with open_data_file(path, series=True) as file:
+        found = find_period(file, 60.0, 100.0)
+    assert found
+    # Steps of the search are 1/20 Hz. One sample of a thousand left out would be 7.007 Hz and more.
+    assert found[0].frequency == pytest.approx(7.0, abs=0.003)
 
 
 def test_what_cannot_be_folded_is_said(tmp_path: Path) -> None:
