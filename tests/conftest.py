@@ -218,6 +218,35 @@ def pytest_make_collect_report(
         return (yield)
 
 
+def pytest_collection_finish() -> None:
+    """Have one process alone compile a function (numba): the others read the machine code."""
+    if "numba" not in sys.modules:
+        return
+    from numba.core.dispatcher import Dispatcher  # noqa: PLC0415 - takes a second, and not all need it
+
+    compile_here = Dispatcher.compile
+    functions: list[Any] = []
+
+    def compile_alone(function: Any, signature: Any) -> Any:
+        source = Path(function.py_func.__code__.co_filename)
+        # Those that it calls are compiled meanwhile, by this same process.
+        if functions or not source.exists():
+            return compile_here(function, signature)
+        functions.append(function)
+        try:
+            with source.open() as held:
+                fcntl.flock(held, fcntl.LOCK_EX)
+                try:
+                    return compile_here(function, signature)
+                finally:
+                    # Not by closing it: what is forked meanwhile has it open, too.
+                    fcntl.flock(held, fcntl.LOCK_UN)
+        finally:
+            functions.pop()
+
+    Dispatcher.compile = compile_alone
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """The same for tests that say themselves how long they may take."""
     marker = item.get_closest_marker("timeout")

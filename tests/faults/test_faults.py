@@ -23,7 +23,7 @@ from faults.fault_runner import plans_of_seeds, run_all
 
 #: Each is an observation. What it begins with comes before the faults, as where they are drawn.
 PLANS: dict[str, list[Fault]] = {
-    **plans_of_seeds(1, 3),
+    **plans_of_seeds(2, 2),
     "power, after a node that was stopped": [
         Fault(-1.0, Kind.CROSSING, NODE_STOPPED, 0.1),
         Fault(2.0, Kind.POWER_LOSS),
