@@ -262,7 +262,8 @@ def test_an_acknowledgement_that_comes_late_does_not_double_it(
     site: Site, reader: TopicReader
 ) -> None:
     site.reload(kafka={**site.node.config[SERVICE]["kafka"], "timeout": patience(5.0)})
-    site.broker.answer_after(1.0)
+    # To each request: five of them are made until a message is acknowledged on a new connection.
+    site.broker.answer_after(0.5)
     one = trigger(dm=730.0)
     site.put(one)
     site.wait_for_state(one, 1, "kafka", "acknowledged")
