@@ -26,7 +26,6 @@ from alerts import (
     put,
     put_values,
     told,
-    trigger,
     wait_until_done,
 )
 from hypothesis import given, settings
@@ -41,7 +40,7 @@ from darc.runtime.paths import packaged
 from darc.services.base.alerts import ArrivedTrigger
 from darc.services.base.mails import MAIL
 from darc.services.lofar_trigger import lofar_email
-from darc.services.lofar_trigger.lofar_packet import parse
+from darc.services.lofar_trigger.lofar_packet import MAX_DM, parse
 from darc.services.lofar_trigger.service import LOFARTrigger, PendingPacket
 from simulator.lofar import Lofar
 from simulator.mailbox import Mailbox
@@ -133,6 +132,15 @@ class Datagrams:
     def of_all_that_was_put(self) -> list[bytes]:
         wait_until_done(self._site.node, SERVICE)
         return self.all()
+
+
+def trigger(**changes: Any) -> Trigger:
+    """A trigger whose freeze time is no half of a millisecond: the service is right to 1 µs."""
+    one = alerts.trigger(**changes)
+    if 0 <= one.dm <= MAX_DM and abs((microseconds(one) + delay_us(one)) % 1000 - 500) < 2:
+        utc = datetime.fromisoformat(one.utc) + timedelta(microseconds=10)
+        return replace(one, utc=utc.isoformat(timespec="microseconds"))
+    return one
 
 
 def expected(one: Trigger, kind: str) -> bytes:
