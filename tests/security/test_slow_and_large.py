@@ -201,7 +201,7 @@ def test_little_that_stands_for_much(served: Targets, spared: Targets) -> None:
         attacked(attack, 2),
     ):
         time.sleep(SECONDS)
-        wait_for(lambda: len(sent) > 2 * len(requests), 60.0, "each request was sent")
+        wait_for(lambda: len(sent) > len(requests), 60.0, "each request was sent")
     judge("empty maps by the million", served, elsewhere, here, size)
     wait_for(lambda: served.log.count("sent an invalid message") > 0)
 
@@ -253,7 +253,7 @@ def test_little_that_stands_for_much_elsewhere(served: Targets, spared: Targets)
         attacked(attack, 2),
     ):
         time.sleep(SECONDS)
-        wait_for(lambda: len(sent) > 2 * len(requests), 60.0, "each request was sent")
+        wait_for(lambda: len(sent) > len(requests), 60.0, "each request was sent")
     judge("pickles and XML", served, elsewhere, here, size)
     wait_for(lambda: served.log.count("sent an invalid message") > 0)
 
