@@ -21,9 +21,11 @@ from faults.fault_plan import (
 )
 from faults.fault_runner import plans_of_seeds, run_all
 
-#: Each is an observation. What it begins with comes before the faults, as where they are drawn.
+#: Each is an observation; together they have each kind of fault. What it begins with comes before
+#: the faults, as where they are drawn.
 PLANS: dict[str, list[Fault]] = {
-    **plans_of_seeds(2, 2),
+    **plans_of_seeds(693, 1),
+    **plans_of_seeds(1003, 1),
     "power, after a node that was stopped": [
         Fault(-1.0, Kind.CROSSING, NODE_STOPPED, 0.1),
         Fault(2.0, Kind.POWER_LOSS),
@@ -42,6 +44,7 @@ PLANS: dict[str, list[Fault]] = {
     ],
     "files, again": [
         Fault(-1.0, Kind.AGAIN, "stopped, amber_clustering was away", 1.0),
+        Fault(0.5, Kind.FLOOD),
         Fault(1.0, Kind.FILE_REPLACED, "1 renamed over"),
         Fault(1.5, Kind.WILD_VALUES),
         Fault(2.0, Kind.FILE_REPLACED, "1 truncated"),
@@ -69,6 +72,10 @@ def test_nothing_is_lost_or_doubled_whatever_happens() -> None:
     said: list[str] = []
     failed = run_all(PLANS, say=said.append)
     assert not failed, "\n".join(said)
+
+
+def test_each_kind_is_among_them() -> None:
+    assert {fault.kind for plan in PLANS.values() for fault in plan} == set(Kind)
 
 
 def test_a_seed_draws_the_same_faults_again() -> None:
