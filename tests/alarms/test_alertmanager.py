@@ -263,12 +263,14 @@ def test_any_text_and_time_is_taken(shared: Real, text: str, since: float, over:
     one.configure([shared.url], 10.0, lambda: MessageOrigin(text, PAGE))
     item = AlarmItem(text, (text,), since, text, text)
     ours = {"title": text, "hosts": (text,), "service": text, "alarm": text, "items": (item,)}
-    before = datetime.now(UTC)
+    now = datetime.now(UTC)
+    # Alertmanager tells whole milliseconds, and may have it within one.
+    before = now.replace(microsecond=now.microsecond // 1000 * 1000)
 
     def has_it() -> bool:
         if over:  # it is forgotten once its end has been taken
             return not one.book.to_plain()
-        return any(datetime.fromisoformat(it["updatedAt"]) > before for it in shared.alerts())
+        return any(datetime.fromisoformat(it["updatedAt"]) >= before for it in shared.alerts())
 
     try:
         one.add(message(since=since, **ours))
