@@ -162,6 +162,7 @@ class KafkaSender:
             raise self._late()
         if answers[0] is not None:
             raise self._failure(answers[0])
+        self._last_error = ""
 
     def topics(self) -> frozenset[str]:
         """Return the topics that the broker knows, and that this client may see; none is made.
@@ -198,6 +199,7 @@ class KafkaSender:
             return self._producer
 
     def _made(self) -> Any:
+        self._last_error = ""
         ours = {
             "message.timeout.ms": str(max(1, round(self.client.timeout * 1e3))),
             "error_cb": self._note_error,

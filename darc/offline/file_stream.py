@@ -22,7 +22,7 @@ def blocks(
 
     :param begin: number of the first sample
     :param end: end of the range, exclusive
-    :param multiple: a block has a multiple of so many samples, except the last one
+    :param multiple: the number of samples of each block but the last is a multiple of this
     :raises DataFileError: the range is outside the file
     """
     width = file.header.nchans * file.dtype.itemsize

@@ -124,6 +124,29 @@ def test_a_broker_that_stays_away_is_named_and_the_message_does_not_leave_later(
     made.close()
 
 
+def test_an_error_of_before_is_not_told_of_a_broker_that_is_slow(
+    broker: KafkaBroker, topic: str
+) -> None:
+    made = KafkaSender(client(broker.address, 2.0))
+    made.warm_up(topic)
+    broker.stop()
+    with pytest.raises(DeliveryError, match=r"not acknowledged within .* \("):
+        made.send(topic, "key", b"while it is away")
+    broker.start()
+
+    def sent() -> bool:
+        with contextlib.suppress(DeliveryError):
+            made.send(topic, "key", b"while it is there")
+            return True
+        return False
+
+    wait_for(sent, 20.0)
+    broker.answer_after(patience(4.0))
+    with pytest.raises(DeliveryError, match=r"not acknowledged within [\d.]+ s$"):
+        made.send(topic, "key", b"while it is slow")
+    made.close()
+
+
 #: Sends with a connection of its own, until it is acknowledged; says so after each attempt.
 SENDING = """
 import sys
