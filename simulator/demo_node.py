@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from darc.config.yaml_tree import yaml_text
 from darc.node.command_client import exchange_messages
 from darc.node.node_identity import read_identity
 from darc.node.processes import of_node
+from darc.runtime.python_literals import literal_value
 from simulator.ports import ReservedPort
 
 HOSTNAME = "demo"
@@ -170,13 +170,13 @@ class TemporaryNode:
         counts = {}
         for service, answer in self.ask("get_attr counts", "all").items():
             if answer.startswith("{"):
-                (books,) = ast.literal_eval(answer).values()
+                (books,) = literal_value(answer).values()
                 counts[service] = books.get(task_id, {})
         return counts
 
     def master_attribute(self, name: str) -> Any:
         """Return an attribute of the master that is a plain value."""
-        return ast.literal_eval(str(self.ask(f"get_attr {name}")).partition(" = ")[2])
+        return literal_value(str(self.ask(f"get_attr {name}")).partition(" = ")[2])
 
     # -- what can be seen from outside -------------------------------------------------------------
 

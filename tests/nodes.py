@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import io
 import json
 import os
@@ -29,6 +28,7 @@ from darc.node.command_client import exchange_messages
 from darc.node.node_identity import supervisord_pid
 from darc.node.processes import kill_node, of_node
 from darc.node.supervisor import Supervisor, SupervisorError
+from darc.runtime.python_literals import literal_value
 
 # The checkout has the simulator, which is not installed; last, as darc is what is installed.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -105,7 +105,7 @@ def only(*services: str) -> dict[str, Any]:
 
 def value_of(answer: str) -> Any:
     """The value in a service's answer to get_attr; None where it is the service's state."""
-    return ast.literal_eval(answer.split(": ", 1)[1][:-1]) if answer.startswith("{") else None
+    return literal_value(answer.split(": ", 1)[1][:-1]) if answer.startswith("{") else None
 
 
 class Node:

@@ -72,14 +72,14 @@ def parse_message(data: bytes) -> PortMessage | None:
         # A literal may contain newlines, too.
     if text.startswith(OURS) or not text.endswith(b"}") or len(text) > LEGACY_MESSAGE_BYTES:
         return None
-    import ast  # noqa: PLC0415 - for old clients alone
+    from darc.runtime import python_literals  # noqa: PLC0415 - for old clients alone
 
     try:
-        expression = ast.parse(text.decode(), mode="eval")
+        expression = python_literals.parse_expression(text.decode())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
     try:
-        request = _request(ast.literal_eval(expression))
+        request = _request(python_literals.literal_value(expression))
         if request.content:
             raise PortError("Cannot parse message: content is for our own dialect")
         return PortMessage(request, data, legacy=True)

@@ -106,7 +106,7 @@ def _read_line(connection: socket.socket, deadline: float) -> dict[str, Any]:
         raise ConnectionError("it closed the connection without an answer")
     try:
         answer = _parse_old_reply(data) if data.startswith(b"{'") else json.loads(data)
-    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
         raise ValueError(f"not the answer of a DARC master: {data[:80]!r}") from error
     if not isinstance(answer, dict):
         raise ValueError(f"not the answer of a DARC master: {data[:80]!r}")
@@ -115,9 +115,9 @@ def _read_line(connection: socket.socket, deadline: float) -> dict[str, Any]:
 
 def _parse_old_reply(data: bytes) -> object:
     """Parse the reply of an old master, which is always a Python literal."""
-    import ast  # noqa: PLC0415 - for those alone
+    from darc.runtime.python_literals import literal_value  # noqa: PLC0415 - for those alone
 
-    return ast.literal_eval(data.decode())
+    return literal_value(data.decode())
 
 
 def request_reply(
@@ -218,13 +218,15 @@ def ask_attribute(
 
 def _of_older_node(text: str) -> tuple[Any, str]:
     """A node of before typed values answers in text: ``{'CLASS.NAME': VALUE}``."""
-    import ast  # noqa: PLC0415 - for those alone
+    from darc.runtime.python_literals import literal_value  # noqa: PLC0415 - for those alone
 
     try:
-        (value,) = ast.literal_eval(text).values()
-    except (ValueError, SyntaxError, AttributeError):
+        answer = literal_value(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None, text[:200]
-    return value, ""
+    if not isinstance(answer, dict) or len(answer) != 1:
+        return None, text[:200]
+    return next(iter(answer.values())), ""
 
 
 def _endpoint(elsewhere: bool) -> Endpoint | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -69,6 +70,43 @@ def test_any_bytes_are_a_message_or_incomplete_or_refused(data: bytes) -> None:
     for bytes_ in (data, data + b"\n"):
         with contextlib.suppress(PortError):
             parse_message(bytes_)
+
+
+class _Garbage:
+    """An object in a cycle, at whose end another thread runs."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        time.sleep(0.001)
+
+
+def test_legacy_clients_at_a_time_do_not_disturb_each_other() -> None:
+    """Their literals are parsed in threads, and CPython's parser is not made for that."""
+    data = repr({"command": "status", "unknown": list(range(200))}).encode()
+    failed: list[BaseException] = []
+
+    def parse() -> None:
+        for _ in range(25):
+            _garbage = [_Garbage() for _ in range(5)]
+            del _garbage
+            try:
+                assert parse_message(data)
+            except BaseException as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=parse) for _ in range(4)]
+    thresholds = gc.get_threshold()
+    gc.set_threshold(50)  # so that garbage ends while a tree is built
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        gc.set_threshold(*thresholds)
+    assert failed == []
 
 
 def test_null_and_true_wait_for_their_line_end() -> None:
