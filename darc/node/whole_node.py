@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from darc.config.config import Config
-from darc.model.service_state import FAILURES, ServiceOutcome
+from darc.model.service_state import FAILURES, ServiceOutcome, ServiceState
 from darc.node import node_probe, node_start, node_stop
 from darc.node.command_client import ask
 from darc.node.endpoint import read_endpoint
@@ -17,6 +17,9 @@ from darc.runtime.progress import waiting
 
 # Time beyond the configured times until all services have started or stopped, and the reply comes.
 REPLY_SECONDS = 10.0
+# Time beyond that of the command until all services have started, and how often is looked (s).
+LATE_SECONDS = 16.0
+LOOK_SECONDS = 0.2
 # Timeout of queries whose failure does not matter.
 ASK_SECONDS = 1.0
 
@@ -111,16 +114,18 @@ def _command(config: Config, command: str) -> None:
 
 def _started(config: Config) -> tuple[dict[str, str], list[str]]:
     """Start all services, and wait for those that take longer than the command."""
-    outcomes, failed = _outcomes(config, "start")
-    deadline = time.monotonic() + REPLY_SECONDS
+    outcomes, _ = _outcomes(config, "start")
+    deadline = time.monotonic() + LATE_SECONDS
     while ServiceOutcome.STARTING in outcomes.values() and time.monotonic() < deadline:
-        again, failed = _outcomes(config, "start")
-        for name, outcome in again.items():
-            if outcomes[name] == ServiceOutcome.STARTING:
-                runs = outcome == ServiceOutcome.RUNNING_ALREADY
-                outcomes[name] = str(ServiceOutcome.STARTED) if runs else outcome
-    late = [name for name, outcome in outcomes.items() if outcome == ServiceOutcome.STARTING]
-    return outcomes, failed + late
+        time.sleep(LOOK_SECONDS)
+        # Not another start: one that has given up meanwhile would begin anew.
+        states, _ = _outcomes(config, "status")
+        for name, outcome in outcomes.items():
+            if outcome == ServiceOutcome.STARTING and states.get(name) != ServiceState.STARTING:
+                runs = states.get(name) == ServiceState.RUNNING
+                outcomes[name] = str(ServiceOutcome.STARTED if runs else ServiceOutcome.FAILED)
+    not_started = {ServiceOutcome.STARTING, *FAILURES}
+    return outcomes, [name for name, outcome in outcomes.items() if outcome in not_started]
 
 
 def _outcomes(config: Config, command: str) -> tuple[dict[str, str], list[str]]:
