@@ -1,9 +1,9 @@
-"""Python literals in text: what legacy clients send, and masters of before answer.
+"""Python literals in text: requests of legacy clients, and replies of masters of earlier versions.
 
 CPython counts the depth of a syntax tree in state that all threads share (its issue 106905). Where
 a finalizer runs while one thread builds a tree, another thread may build one in between, and the
-first fails with SystemError. So one thread at a time builds a tree here; nothing else in this
-package parses Python.
+first fails with SystemError. So one thread at a time builds a tree here; no other module of this
+package does.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _BUILDING = threading.RLock()
 def parse_expression(text: str) -> ast.Expression:
     """Parse an expression, which is not evaluated.
 
-    :raises SyntaxError: it is none, or not complete; ValueError, MemoryError and RecursionError
-        likewise, by version of Python
+    :raises SyntaxError: the text is no expression, or not all of one; ValueError, MemoryError and
+        RecursionError likewise, by version of Python
     """
     with _BUILDING:
-        return ast.parse(text.lstrip(" \t"), mode="eval")
+        return ast.parse(text, mode="eval")
 
 
 def literal_value(expression: ast.Expression | str) -> Any:
     """Return the value of a literal.
 
-    :raises ValueError: it is another expression; TypeError likewise (an unhashable key), and what
+    :raises ValueError: the expression is no literal; TypeError where a key is unhashable, and what
         :func:`parse_expression` raises
     """
     if isinstance(expression, str):

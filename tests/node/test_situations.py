@@ -185,9 +185,8 @@ def test_a_start_that_fails_late_fails_as_well(
         wait_for(lambda: node.states()["lofar_trigger"] == "failed", 30.0)
         log = node.log("lofar_trigger")
         assert (log.count("cannot start: "), log.count("giving up ")) == (4, 1)
-        assert (
-            node.log("darc_master").count("start all from ") == 1
-        )  # who waits does not start it again
+        # Who waits for it does not start it again.
+        assert node.log("darc_master").count("start all from ") == 1
     assert node.call("darc_start_all_services").returncode == 0
     assert node.states()["lofar_trigger"] == "running"
 

@@ -92,6 +92,16 @@ def test_a_broker_that_is_away_and_comes_back_during_an_attempt(
     assert reader.wait_for(1, patience(20.0))[-1].value == b"back"
 
 
+def _send_until_it_arrives(sender: KafkaSender, topic: str, value: bytes) -> None:
+    def is_sent() -> bool:
+        with contextlib.suppress(DeliveryError):
+            sender.send(topic, "key", value)
+            return True
+        return False
+
+    wait_for(is_sent, 20.0)
+
+
 @pytest.mark.parametrize("grace", [kafka_sender.GRACE_SECONDS, 0.0])
 def test_a_broker_that_stays_away_is_named_and_the_message_does_not_leave_later(
     broker: KafkaBroker,
@@ -111,14 +121,7 @@ def test_a_broker_that_stays_away_is_named_and_the_message_does_not_leave_later(
         made.send(topic, "key", b"too late")
     assert not error.value.permanent
     broker.start()
-
-    def sent() -> bool:
-        with contextlib.suppress(DeliveryError):
-            made.send(topic, "key", b"in time")
-            return True
-        return False
-
-    wait_for(sent, 20.0)
+    _send_until_it_arrives(made, topic, b"in time")
     came = reader.wait_for(1, patience(20.0))
     assert [one.value for one in came] == [b"in time"]
     made.close()
@@ -133,14 +136,7 @@ def test_an_error_of_before_is_not_told_of_a_broker_that_is_slow(
     with pytest.raises(DeliveryError, match=r"not acknowledged within .* \("):
         made.send(topic, "key", b"while it is away")
     broker.start()
-
-    def sent() -> bool:
-        with contextlib.suppress(DeliveryError):
-            made.send(topic, "key", b"while it is there")
-            return True
-        return False
-
-    wait_for(sent, 20.0)
+    _send_until_it_arrives(made, topic, b"while it is there")
     broker.answer_after(patience(4.0))
     with pytest.raises(DeliveryError, match=r"not acknowledged within [\d.]+ s$"):
         made.send(topic, "key", b"while it is slow")
