@@ -417,6 +417,24 @@ def test_a_test_is_due_once_a_day_from_its_time_on() -> None:
     assert is_due("23:59", 0.0, day + 86400 + 60)
 
 
+@given(
+    st.integers(0, 24 * 60 - 1),
+    st.lists(st.floats(0.01, 3.0), min_size=3, max_size=8),
+    st.floats(0.0, 0.999),
+)
+def test_each_day_has_one_test_whenever_it_is_looked(
+    minute: int, steps: list[float], fraction: float
+) -> None:
+    """The first second counts: a test that leaves in it is of this day."""
+    due = 1_795_824_000.0 + minute * 60.0
+    at = f"{minute // 60:02d}:{minute % 60:02d}"
+    last, sent = due - 86400.0 + fraction, 0
+    for look in due + fraction + np.concatenate([[-1.0, 0.0], np.cumsum(steps)]):
+        if is_due(at, last, float(look)):
+            last, sent = float(look), sent + 1
+    assert sent == 1
+
+
 def test_a_test_is_overdue_where_it_was_not_acknowledged() -> None:
     one = event()
     for road, state in (

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import UTC, datetime
 
 from darc.config.records import replace
 from darc.model.event import AlertType, Event, RoadName, RoadState, Tense, event_id
@@ -40,9 +39,10 @@ def is_due(at: str | None, last: float, now: float) -> bool:
     if at is None:
         return False
     hour, minute = map(int, at.split(":"))
-    today = datetime.fromtimestamp(now, UTC).replace(hour=hour, minute=minute, second=0)
-    since = (now - today.timestamp()) % DAY
-    return since < DUE_SECONDS and now - last > since
+    due = now // DAY * DAY + hour * 3600.0 + minute * 60.0
+    if due > now:
+        due -= DAY
+    return last < due and now - due < DUE_SECONDS
 
 
 def overdue(event: Event, limit: float, age: float) -> list[RoadName]:
