@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any, cast
 import pytest
 from nodes import patience, wait_for
 
+from darc.candidates.classifier.feature_classifier import load_features
 from darc.master.commands import CommandVocabulary
 from darc.master.housekeeping import KeptSocket
 from darc.master.noting_supervisor import NotingSupervisor
@@ -21,7 +23,10 @@ from darc.model.message import Request
 from darc.node.supervisor import SupervisorError
 from darc.runtime.detached_work import PLACES, DetachedWork, HangsError
 from darc.runtime.fan_out import fan_out
+from darc.runtime.paths import packaged
+from darc.runtime.python_literals import tree_lock
 from darc.runtime.vital_threads import ended_threads, vital
+from darc.science.galaxy import load_galaxy_map
 
 
 @pytest.fixture
@@ -205,3 +210,24 @@ def test_loggers_that_a_thread_makes_meanwhile_disturb_no_test() -> None:
     for number, _ in enumerate(logging.Logger.manager.loggerDict.values()):
         if number < 3:
             logging.getLogger(f"made.meanwhile.{number}")
+
+
+@pytest.mark.parametrize(
+    ("read", "name"), [(load_galaxy_map, "galaxy_ymw16.npz"), (load_features, "classifier.npz")]
+)
+def test_nobody_builds_a_tree_while_a_file_of_arrays_is_read(
+    read: Callable[[Path], Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Built by two threads at once, one may fail (CPython's issue 106905)."""
+    path, build, others = packaged(f"conf/{name}"), ast.literal_eval, []
+
+    def building(text: Any) -> Any:
+        other = threading.Thread(target=lambda: others.append(tree_lock.acquire(blocking=False)))
+        other.start()
+        other.join()
+        return build(text)
+
+    monkeypatch.setattr(ast, "literal_eval", building)
+    read(path)
+    assert others
+    assert not any(others)

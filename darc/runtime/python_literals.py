@@ -2,8 +2,8 @@
 
 CPython counts the depth of a syntax tree in state that all threads share (its issue 106905). Where
 a finalizer runs while one thread builds a tree, another thread may build one in between, and the
-first fails with SystemError. So one thread at a time builds a tree here; no other module of this
-package does.
+first fails with SystemError. So one thread at a time builds a tree here. numpy does it for the
+header of each array of a file: who reads one holds `tree_lock`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import ast
 import threading
 from typing import Any
 
-# Reentrant: a finalizer that parses must not wait for its own thread.
-_BUILDING = threading.RLock()
+#: Held while a tree is built. Reentrant: a finalizer that parses must not wait for its own thread.
+tree_lock = threading.RLock()
 
 
 def parse_expression(text: str) -> ast.Expression:
@@ -22,7 +22,7 @@ def parse_expression(text: str) -> ast.Expression:
     :raises SyntaxError: the text is no expression, or not all of one; ValueError, MemoryError and
         RecursionError likewise, by version of Python
     """
-    with _BUILDING:
+    with tree_lock:
         return ast.parse(text, mode="eval")
 
 

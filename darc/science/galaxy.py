@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from darc.config.records import Struct
+from darc.runtime.python_literals import tree_lock
 from darc.science.arrays import Floats
 
 
@@ -70,7 +71,7 @@ def load_galaxy_map(path: str | Path) -> GalaxyMap:
     """
     with Path(path).open("rb") as file:
         try:
-            with np.load(file, allow_pickle=False) as arrays:
+            with tree_lock, np.load(file, allow_pickle=False) as arrays:
                 return GalaxyMap(
                     model=str(arrays["model"]),
                     values=np.asarray(arrays["dm_max"], dtype=np.float32),
