@@ -27,7 +27,7 @@ from darc.cli.darc_parser import make_parser
 from darc.node.command_client import exchange_messages
 from darc.node.node_identity import supervisord_pid
 from darc.node.processes import kill_node, of_node
-from darc.node.supervisor import Supervisor, SupervisorError
+from darc.node.supervisor import ProcessState, Supervisor, SupervisorError
 from darc.runtime.python_literals import literal_value
 
 # The checkout has the simulator, which is not installed; last, as darc is what is installed.
@@ -273,6 +273,10 @@ class Node:
 
     def pid(self, service: str) -> int:
         return self.supervisor.processes()[service].pid
+
+    def runs_for_good(self, service: str) -> bool:
+        """Whether supervisord takes it for started: after four deaths before that it gives up."""
+        return self.supervisor.processes()[service].state is ProcessState.RUNNING
 
     def log(self, service: str) -> str:
         """Its log, with all that it has said by now."""

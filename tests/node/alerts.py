@@ -192,4 +192,8 @@ def kill(node: Node, service: str) -> None:
 def wait_for_successor(node: Node, service: str, pid: int) -> None:
     """Wait until another process than this one does the service's work."""
     wait_for(lambda: node.pid(service) not in (0, pid), 20.0, f"another {service}")
-    wait_for(lambda: is_running(node, service), 20.0, f"{service} running again")
+    wait_for(
+        lambda: node.runs_for_good(service) and is_running(node, service),
+        20.0,
+        f"{service} running again",
+    )

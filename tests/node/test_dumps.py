@@ -27,7 +27,6 @@ from nodes import wait_for as wait_for_seconds
 from triggers import made_trigger
 
 from darc.model.trigger import Trigger
-from darc.node.supervisor import ProcessState
 from darc.queues.client import Holder, QueueClient, Queues
 from darc.queues.messages import Commit, ContentKind, FullError, Put
 from darc.queues.plain_connection import pack
@@ -726,7 +725,7 @@ def test_death_loses_no_request(telescope: Telescope, iquv: DadaDbevent, points:
         assert texts(iquv, sent) == [expected] * sent
         wait_for(lambda: telescope.waiting_entries() == 0)
         # What dies sooner after its start is given up by supervisord.
-        wait_for(lambda: runs_for_good(telescope.node))
+        wait_for(lambda: telescope.node.runs_for_good("dada_trigger"))
         again = {"asked again": 1, "sent": 1} if asked == 2 else {"sent": 1}
         assert outcomes(telescope.node) == (Counter() if noted and asked == 1 else again), point
     telescope.stop(observation)
@@ -762,7 +761,7 @@ def test_what_is_noted_as_sent_is_not_asked_for_again(
         pid = telescope.node.pid("dada_trigger")
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda pid=pid: telescope.node.pid("dada_trigger") not in (0, pid))
-        wait_for(lambda: runs_for_good(telescope.node))
+        wait_for(lambda: telescope.node.runs_for_good("dada_trigger"))
         wait_for(lambda: outcomes(telescope.node) == {"asked again": 1})
         assert told(telescope.node, "waiting") == 1
     stokes_i.accept()
@@ -774,10 +773,6 @@ def test_what_is_noted_as_sent_is_not_asked_for_again(
         f"{trigger.identity} (Stokes I)": (4, "sent"),
     }
     assert len(iquv.received) == len(stokes_i.received) == 1
-
-
-def runs_for_good(of: Node) -> bool:
-    return of.supervisor.processes()["dada_trigger"].state is ProcessState.RUNNING
 
 
 def after_start(of: Node) -> str:

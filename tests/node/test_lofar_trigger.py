@@ -668,7 +668,7 @@ def test_an_email_outlives_the_service_and_its_server(site: Site, datagrams: Dat
     with Mailbox(port) as mailbox:
         first, second = mailbox.wait_for(2, patience(WAIT))
         wait_for(lambda: site.log_since(mark).count("started: process") == 2, WAIT)
-        wait_for(lambda: alerts.is_running(site.node, SERVICE), WAIT)
+        wait_for(lambda: site.node.runs_for_good(SERVICE), WAIT)
         wait_for(lambda: told(site.node, SERVICE, "mails_waiting") == [], WAIT)
         assert first.message["Message-ID"] == second.message["Message-ID"]
         assert first.message.get_content() == second.message.get_content()
