@@ -217,6 +217,10 @@ class OpenWindows:
         """Return entries that can be acknowledged, each once, a limited number at a time."""
         return tuple(self._free.popleft() for _ in range(min(MOST_COMPLETED, len(self._free))))
 
+    def open_entries(self) -> tuple[int, ...]:
+        """Return entries that were not returned by :meth:`completed`."""
+        return *self._free, *self._needed
+
     def forgotten(self) -> tuple[int, ...]:
         """Return windows whose closing need not be remembered, each once.
 

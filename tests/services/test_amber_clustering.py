@@ -163,6 +163,18 @@ def test_an_entry_that_is_none_is_completed_and_counted(service, observation):
     assert one.completed == [1, 2, 3]
 
 
+def test_an_abort_leaves_nothing_on_the_queue(service, observation):
+    one = service()
+    one.start_observation(observation, {})
+    for what in (entry(1, 100.0, 5.1), entry(2, 101.0), entry(3, 101.1, 6.1), entry(4, 0.0, 7.1)):
+        one.process(what, observation)
+    one.abort_observation(observation)
+    assert sorted(one.completed) == [1, 2, 3, 4]
+    begun = len(one.commits)
+    one.abort_observation(observation)
+    assert len(one.commits) == begun
+
+
 @pytest.mark.parametrize("name", ["R1", "FRB 121102", "FRB20121102A"])
 def test_an_override_finds_a_source_by_any_of_its_names(service, observation, name):
     one = service(lofar_trigger_sources=[name], thresh_lofar_override={"cb": None})
@@ -286,7 +298,7 @@ def test_the_same_observation_started_again_is_another_one(service, observation)
     one.process(replace(entry(5, 103.0), observation=second.key), second)
     assert one.observations == ["clu1"]
     assert one.counts["clu1"]["candidates"] == 1
-    assert sorted(one.completed) == [2, 3, 4, 5]
+    assert sorted(one.completed) == [1, 2, 3, 4, 5]
 
 
 # -- windows that settle ---------------------------------------------------------------------

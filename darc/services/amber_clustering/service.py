@@ -244,7 +244,10 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         return BeamField(ra, dec, galaxy.dm_max(*sky.galactic(ra, dec)), galaxy.model)
 
     def abort_observation(self, observation: Observation) -> None:
-        self._work.pop(observation.key, None)
+        """Drop the observation's candidates; they would wait until the next observation begins."""
+        work = self._work.pop(observation.key, None)
+        if work and (entries := work.windows.open_entries()):
+            self.commit(Commit(observation.key, completed=entries))
 
     # -- entries -------------------------------------------------------------------------------
 
