@@ -19,16 +19,17 @@ from faults.fault_plan import (
     Kind,
     draw,
 )
-from faults.fault_runner import plans_of_seeds, run_all
+from faults.fault_runner import run_all
 
 #: Each is an observation; together they have each kind of fault. What it begins with comes before
 #: the faults, as where they are drawn.
 PLANS: dict[str, list[Fault]] = {
-    **plans_of_seeds(693, 1),
-    **plans_of_seeds(1003, 1),
     "power, after a node that was stopped": [
         Fault(-1.0, Kind.CROSSING, NODE_STOPPED, 0.1),
+        Fault(0.5, Kind.REMOVE_LOGS),
+        Fault(1.0, Kind.KILL, "voevent_generator"),
         Fault(2.0, Kind.POWER_LOSS),
+        Fault(3.0, Kind.OUTSIDE_AWAY, "", 0.9),
         Fault(5.0, Kind.POWER_LOSS),
     ],
     "clock and share, after another observation": [
@@ -36,18 +37,28 @@ PLANS: dict[str, list[Fault]] = {
         Fault(1.0, Kind.CLOCK_STEP, "+3600", 1.0),
         Fault(1.5, Kind.SHARE_HANGS, "", 2.5),
         Fault(2.5, Kind.CLOCK_STEP, "-110", 1.0),
+        Fault(3.1, Kind.DIE_AT, "amber_listener.after committing"),
+        Fault(5.0, Kind.DIE_AT, "processor.after a result"),
     ],
     "a second machine, after a master that was killed": [
         Fault(-1.0, Kind.CROSSING, MASTER_KILLED, 0.1),
         Fault(0.5, Kind.SECOND_MACHINE, f"darc_kill_all {SAME_NAME}"),
+        Fault(1.2, Kind.KILL_SUPERVISORD),
         Fault(2.0, Kind.SECOND_MACHINE, f"darc_start_master {SAME_NAME}"),
+        Fault(2.4, Kind.REMOVE_SOCKET, "queues.sock"),
+        Fault(2.8, Kind.STOP_SUPERVISORD, "", 1.2),
+        Fault(2.9, Kind.DATA_STOP, "", 1.5),
+        Fault(5.2, Kind.RESULTS_AWAY, "", 1.4),
     ],
     "files, again": [
         Fault(-1.0, Kind.AGAIN, "stopped, amber_clustering was away", 1.0),
         Fault(0.5, Kind.FLOOD),
+        Fault(0.9, Kind.RUBBISH_CONFIG),
         Fault(1.0, Kind.FILE_REPLACED, "1 renamed over"),
         Fault(1.5, Kind.WILD_VALUES),
+        Fault(1.8, Kind.FULL_JOURNAL, "", 0.2),
         Fault(2.0, Kind.FILE_REPLACED, "1 truncated"),
+        Fault(2.7, Kind.STOP, "processor", 0.6),
         Fault(3.0, Kind.FILE_REPLACED, "2 removed"),
     ],
     "what is said of bursts, after an abort": [
