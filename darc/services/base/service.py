@@ -138,7 +138,7 @@ class Service(Generic[S]):
         """No more data will arrive. Process those that have, then call :meth:`finish`."""
 
     def abort_observation(self, observation: Observation) -> None:
-        """Discard the observation at once."""
+        """Discard the observation at once; complete its entries that are not completed yet."""
 
     def process(self, entry: QueueEntry, observation: Observation | None) -> None:
         """Process an entry, and commit it as completed sooner or later."""
