@@ -275,7 +275,7 @@ class Node:
         return self.supervisor.processes()[service].pid
 
     def runs_for_good(self, service: str) -> bool:
-        """Whether supervisord takes it for started: after four deaths before that it gives up."""
+        """Whether supervisord counts it as started: it gives up what ends too often before."""
         return self.supervisor.processes()[service].state is ProcessState.RUNNING
 
     def log(self, service: str) -> str:

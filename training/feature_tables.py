@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.config.records import Struct, replace
+from darc.science.array_files import arrays_of
 from darc.science.dm_time_features import dm_time_features
 from darc.science.freq_time_features import freq_time_features
 from training.examples import Example
@@ -86,8 +87,7 @@ def make_table(seed: int, instrument: int, directory: Path | None = None) -> Fea
     """
     path = directory / f"{seed}-{instrument}.npz" if directory else None
     if path is not None and path.exists():
-        with np.load(path, allow_pickle=False) as columns:
-            return FeatureTable(**columns)
+        return FeatureTable(**arrays_of(path.read_bytes()))
     table = _measured(instrument, _all_examples(seed, instrument))
     if path is not None:
         columns = {name: getattr(table, name) for name in FeatureTable.__struct_fields__}

@@ -3,7 +3,7 @@
 CPython counts the depth of a syntax tree in state that all threads share (its issue 106905). Where
 a finalizer runs while one thread builds a tree, another thread may build one in between, and the
 first fails with SystemError. So one thread at a time builds a tree here. numpy does it for the
-header of each array of a file: who reads one holds `tree_lock`.
+header of each array of a file: `darc.science.array_files` holds `tree_lock` meanwhile.
 """
 
 from __future__ import annotations

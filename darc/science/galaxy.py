@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from darc.config.records import Struct
-from darc.runtime.python_literals import tree_lock
+from darc.science.array_files import arrays_of
 from darc.science.arrays import Floats
 
 
@@ -69,12 +69,11 @@ def load_galaxy_map(path: str | Path) -> GalaxyMap:
     :raises OSError: the file cannot be read
     :raises ValueError: the file is not such a map; the message names the file
     """
-    with Path(path).open("rb") as file:
-        try:
-            with tree_lock, np.load(file, allow_pickle=False) as arrays:
-                return GalaxyMap(
-                    model=str(arrays["model"]),
-                    values=np.asarray(arrays["dm_max"], dtype=np.float32),
-                )
-        except Exception as error:  # of many types, where it is damaged or of another format
-            raise ValueError(f"{path} is not a map of the Milky Way's DM: {error}") from error
+    content = Path(path).read_bytes()
+    try:
+        arrays = arrays_of(content)
+        return GalaxyMap(
+            model=str(arrays["model"]), values=np.asarray(arrays["dm_max"], dtype=np.float32)
+        )
+    except Exception as error:  # of many types, where it is damaged or of another format
+        raise ValueError(f"{path} is not a map of the Milky Way's DM: {error}") from error

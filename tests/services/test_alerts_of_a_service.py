@@ -777,6 +777,17 @@ def test_a_clock_that_was_ahead_keeps_no_test_from_leaving(service: Callable[...
     assert len({event.id for event in one.book} - {"ahead"}) == 1
 
 
+def test_a_clock_that_is_set_back_a_little_sends_no_test_twice(
+    service: Callable[..., Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = service(test_at="06:30")
+    due = 1_795_824_000.0 + 6.5 * 3600.0
+    for now in (due + 1.0, due - 1.0, due + 0.5, due + 1.5):
+        monkeypatch.setattr(trials, "time", SimpleNamespace(time=lambda now=now: now))
+        one.idle()
+    assert len(list(one.book)) == 1
+
+
 # -- numbers -------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from darc.candidates.classifier.trees import Trees
 from darc.config.records import Struct
 from darc.model.processing_outcome import Score
 from darc.runtime.paths import packaged
-from darc.runtime.python_literals import tree_lock
+from darc.science.array_files import arrays_of
 from darc.science.dm_time_features import DM_TIME_NAMES, dm_time_features
 from darc.science.extraction_features import EXTRACTION_NAMES
 from darc.science.freq_time_features import FREQ_TIME_NAMES, freq_time_features
@@ -75,13 +75,12 @@ def load_features(path: Path | None) -> FeatureClassifier:
     """
     shipped = "conf/classifier.npz"
     try:
-        where = packaged(shipped) if path is None else path
-        with tree_lock, where.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return FeatureClassifier(
-                freq_time=_trees(arrays, "freq_time", BOTH_NAMES),
-                dm_time=_trees(arrays, "dm_time", DM_TIME_NAMES),
-                all=_trees(arrays, "all", ALL_NAMES) if "all.names" in arrays else None,
-            )
+        arrays = arrays_of((packaged(shipped) if path is None else path).read_bytes())
+        return FeatureClassifier(
+            freq_time=_trees(arrays, "freq_time", BOTH_NAMES),
+            dm_time=_trees(arrays, "dm_time", DM_TIME_NAMES),
+            all=_trees(arrays, "all", ALL_NAMES) if "all.names" in arrays else None,
+        )
     except Exception as error:  # of many types, where it is damaged or of another format
         raise ClassifierError(f"{path or shipped}: no classifier: {error}") from error
 

@@ -101,9 +101,10 @@ class RoadTrials:
         """Send a test at its time of day, and report those that were not acknowledged."""
         service, book = self._service, self._announcer.book
         now, known = time.time(), self._known()
-        # A clock that was ahead for a while must not keep tests from leaving until then.
+        # A clock that was far ahead for a while must not keep tests from leaving until then; one
+        # that is set back a little must not have the same test leave again.
         times = [self._tried, *(event.made for event in known)]
-        last = max((one for one in times if one <= now), default=0.0)
+        last = max((one for one in times if one <= now + DUE_SECONDS), default=0.0)
         if service.send_events and is_due(service.settings.test_at, last, now):
             self._tried = now
             self.announce(0, AlertOrder("test", "", "", CONFIGURED, now))
