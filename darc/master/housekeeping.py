@@ -6,12 +6,12 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from darc.model.service_state import ServiceState
 from darc.node.node_identity import kept_link
-from darc.node.supervisor import ProcessState, Supervisor, SupervisorError
+from darc.node.supervisor import ProcessInfo, ProcessState, Supervisor, SupervisorError
 from darc.runtime.clock import Instant
 from darc.runtime.paths import write_whole
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
@@ -106,9 +106,13 @@ class WantedServices:
                 log.info("%s ran before supervisord died: started again", name)
                 self._supervisor.start(name)
 
-    def check(self) -> None:
-        """Write which services run, if that has changed."""
-        processes = self._supervisor.processes()
+    def check(self, processes: Mapping[str, ProcessInfo]) -> None:
+        """Write which services run, if that has changed.
+
+        :param processes: as supervisord has reported them; empty: it was not asked yet
+        """
+        if not processes:
+            return
         wanted = [
             name
             for name, process in processes.items()

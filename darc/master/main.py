@@ -251,7 +251,7 @@ class DarcMaster:
         logs = {Path(self.config.log_file(name)).parent for name in self.services.names}
         directories = {*logs, Path(self.config.master.log_dir), Path(self.config.master.parset_dir)}
         unresponsive = UnresponsiveServices(
-            lambda: self.services.states(self.services.names),
+            self.overviews.states,
             self._supervisor.kill,
             lambda: self.config.master.health.restart_unresponsive,
         )
@@ -262,7 +262,7 @@ class DarcMaster:
                 for name in ("queues.sock", "supervisord.sock")
             },
             "journal": self._journal.check_room,
-            "services that are meant to run": self._wanted.check,
+            "services that are meant to run": lambda: self._wanted.check(self.overviews.processes),
             "unresponsive services": unresponsive.check,
         }
         return [PeriodicTask(name, PERIOD_SECONDS, check) for name, check in checks.items()]

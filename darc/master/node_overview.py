@@ -130,14 +130,19 @@ class Overviews:
         """Depths of the queues by name, at the latest query."""
         return self._known.depths
 
+    @property
+    def processes(self) -> Mapping[str, ProcessInfo]:
+        """Processes by name, as supervisord has reported them last; empty: not asked yet."""
+        return self._known.processes
+
+    def states(self) -> dict[str, ServiceState]:
+        """Return the state of each service; its process is that of the last report."""
+        services, processes = self._master.services, self.processes
+        return {name: services.state(name, processes) for name in services.names}
+
     def running(self) -> list[str]:
         """Return the services that can be asked for an attribute."""
-        services, processes = self._master.services, self._known.processes
-        return [
-            name
-            for name in services.names
-            if services.state(name, processes) is ServiceState.RUNNING
-        ]
+        return [name for name, state in self.states().items() if state is ServiceState.RUNNING]
 
     def _poll_processes(self) -> None:
         now = time.monotonic()

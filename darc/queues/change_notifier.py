@@ -28,11 +28,12 @@ class ChangeNotifier:
         with self._condition:
             return self._changes
 
-    def wait(self, seen: int, timeout: float) -> None:
-        """Wait until there are more changes than ``seen``, up to ``timeout`` s."""
+    def wait(self, seen: int, timeout: float) -> bool:
+        """Wait until there are more changes than ``seen``, up to ``timeout`` s; whether there are.
+        """
         with self._condition:
             self._waiting += 1
             try:
-                self._condition.wait_for(lambda: self._changes != seen, timeout)
+                return self._condition.wait_for(lambda: self._changes != seen, timeout)
             finally:
                 self._waiting -= 1

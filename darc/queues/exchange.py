@@ -36,6 +36,8 @@ from darc.runtime.fault_points import fault_point
 log = logging.getLogger(__name__)
 
 MAX_WAIT_SECONDS = 0.5
+#: Of a listener, which is woken by all that concerns it.
+MAX_LISTEN_SECONDS = 10.0
 RECHECK_SECONDS = 0.1
 EXPOSED = (
     "attach",
@@ -193,6 +195,7 @@ class Exchange:
         presence = AttachedService(holder, pid, session, time.monotonic(), class_name, worked)
         with self._taking, self._lock:  # no other client takes its entries from now on
             self._presences[service] = presence
+        self._control[service].notify()  # the listener of another holder ends
         self.services.notify()
         session.on_gone(lambda: self._gone(service, presence))
         log.info("%s attached: process %d, holder %d", service, pid, holder)
@@ -209,8 +212,7 @@ class Exchange:
             self._questions[service][:0] = unanswered
             for one in unanswered:
                 one.taken_by = None
-        if unanswered:
-            self._control[service].notify()
+        self._control[service].notify()  # its own listener ends
         if current:
             self.services.notify()
             log.info("%s detached: process %d", service, presence.pid)
@@ -253,15 +255,12 @@ class Exchange:
         """
         self._works(self._hold(service, holder))
         deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)
-        seen_first = self.work[service].changes()
-        seen = seen_first
-        while True:
+        seen = self.work[service].changes()
+        entries = self._journal.take(service, after, max_entries, max_bytes)
+        left = deadline - time.monotonic()
+        if not entries and left > 0 and self.work[service].wait(seen, left):
             entries = self._journal.take(service, after, max_entries, max_bytes)
-            left = deadline - time.monotonic()
-            if entries or left <= 0 or seen != seen_first:
-                return [entry.to_plain() for entry in entries]
-            self.work[service].wait(seen, left)
-            seen = self.work[service].changes()
+        return [entry.to_plain() for entry in entries]
 
     def commit(
         self, session: Session, service: str, holder: int, sequence: int, plain: list[Any]
@@ -311,9 +310,11 @@ class Exchange:
         :return: a :class:`darc.queues.messages.Notification`
         :raises FencedError: another process holds the queue
         """
-        deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)
+        deadline = time.monotonic() + min(timeout, MAX_LISTEN_SECONDS)
         while True:
             seen = self._control[service].changes()
+            if session.has_gone():
+                raise QueueError(f"{service}: the listener has gone")  # its question is for the next
             with self._lock:
                 presence = self._presences.get(service)
                 if presence is None or presence.holder != holder:

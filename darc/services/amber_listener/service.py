@@ -179,8 +179,6 @@ class AMBERListener(Service[AmberListenerSettings]):
         if not poll.poll(int(max(0.0, timeout) * 1000)):
             time.sleep(min(max(0.0, now + timeout - time.monotonic()), 0.001))
         self._notified = self._watch_of.changed()
-        # At each check too, so that a missed notification costs at most a second.
-        self._perhaps_orders = time.monotonic() >= self._next_check
         return []
 
     def idle(self) -> None:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RETRY_SECONDS = 0.05
-LISTEN_SECONDS = 0.5
+LISTEN_SECONDS = 10.0
 BEAT_SECONDS = 1.0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
@@ -46,6 +47,8 @@ ENDED = "ended"
 #: Key in a service's memory of an observation: the settings at its start.
 SETTINGS = "settings"
 LOOP_SECONDS = 0.5  # half the heartbeat interval that counts as alive
+#: A notification of orders that was missed costs at most so much.
+RECHECK_ORDERS_SECONDS = 5.0
 #: Attributes for the metrics, where a service has them, beside those in its traits: numbers,
 #: counters by name, or lists.
 MEASURED = (
@@ -116,6 +119,7 @@ class Service(Generic[S]):
         self._past: set[str] = set()
         self._cursor = 0
         self._perhaps_orders = False
+        self._next_orders = 0.0  # when they are looked at in any case, monotonic
         self._reload_due = False
         self._attachments = 0  # of which the configuration was looked at
         self._log_handler: NonBlockingHandler | None = None
@@ -338,9 +342,10 @@ class Service(Generic[S]):
     def wait(self) -> list[QueueEntry]:
         """Wait for entries, and send a heartbeat; return at least twice a second."""
         patience = min(max(0.0, self.patience()), LOOP_SECONDS)
+        begun = time.monotonic()
         entries = self.queue_link.take(self._cursor, patience)
         # Orders end the wait too, perhaps before the listener has received them.
-        self._perhaps_orders = not entries
+        self._perhaps_orders = not entries and time.monotonic() < begun + patience
         return entries
 
     def _observation_of(self, entry: QueueEntry) -> Observation | None:
@@ -349,7 +354,9 @@ class Service(Generic[S]):
         return self._running.get(entry.observation)
 
     def follow_orders(self) -> None:
-        if self.order_listener.has_orders() or self._perhaps_orders:
+        due = time.monotonic() >= self._next_orders
+        if self.order_listener.has_orders() or self._perhaps_orders or due:
+            self._next_orders = time.monotonic() + RECHECK_ORDERS_SECONDS
             self.obey(self.queue_link.orders(self._answer))
 
     def follow_configuration(self) -> None:
