@@ -179,6 +179,8 @@ class AMBERListener(Service[AmberListenerSettings]):
         if not poll.poll(int(max(0.0, timeout) * 1000)):
             time.sleep(min(max(0.0, now + timeout - time.monotonic()), 0.001))
         self._notified = self._watch_of.changed()
+        # At each check too: a missed notification would cost what AMBER writes meanwhile.
+        self._perhaps_orders = time.monotonic() >= self._next_check
         return []
 
     def idle(self) -> None:
