@@ -29,8 +29,7 @@ class ChangeNotifier:
             return self._changes
 
     def wait(self, seen: int, timeout: float) -> bool:
-        """Wait until there are more changes than ``seen``, up to ``timeout`` s; whether there are.
-        """
+        """Return whether there are more changes than ``seen``; wait up to ``timeout`` s."""
         with self._condition:
             self._waiting += 1
             try:

@@ -106,7 +106,8 @@ class Exchange:
         self._orders_version = time.time_ns()
         #: By queue: it has another entry, or its service has other orders.
         self.work: defaultdict[str, ChangeNotifier] = defaultdict(ChangeNotifier)
-        self._control: defaultdict[str, ChangeNotifier] = defaultdict(ChangeNotifier)  # by service
+        #: By service: it has other orders or a question, or another holder or none.
+        self.control: defaultdict[str, ChangeNotifier] = defaultdict(ChangeNotifier)
         self._taking = threading.Lock()  # no two clients get the same value
         #: A service attached, began to work, or detached.
         self.services = ChangeNotifier()
@@ -124,7 +125,7 @@ class Exchange:
             self._orders_version += 1
             services = list(self._presences)
         for service in services:
-            self._control[service].notify()
+            self.control[service].notify()
             self.work[service].notify()
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
@@ -153,7 +154,7 @@ class Exchange:
         with self._lock:
             self._questions[service].append(question)
             self._asked[question.number] = question
-        self._control[service].notify()
+        self.control[service].notify()
         answered = question.answered.wait(timeout)
         with self._lock:
             del self._asked[question.number]
@@ -167,7 +168,7 @@ class Exchange:
             untold = self._questions[service]
             if all(one.query != query for one in untold):
                 untold.append(Question(next(self._numbers), query))
-        self._control[service].notify()
+        self.control[service].notify()
 
     def remembered(self, service: str, key: str) -> object:
         """Return a value that a service has stored; None if there is none."""
@@ -195,7 +196,7 @@ class Exchange:
         presence = AttachedService(holder, pid, session, time.monotonic(), class_name, worked)
         with self._taking, self._lock:  # no other client takes its entries from now on
             self._presences[service] = presence
-        self._control[service].notify()  # the listener of another holder ends
+        self.control[service].notify()  # the listener of another holder ends
         self.services.notify()
         session.on_gone(lambda: self._gone(service, presence))
         log.info("%s attached: process %d, holder %d", service, pid, holder)
@@ -212,7 +213,7 @@ class Exchange:
             self._questions[service][:0] = unanswered
             for one in unanswered:
                 one.taken_by = None
-        self._control[service].notify()  # its own listener ends
+        self.control[service].notify()  # its own listener ends
         if current:
             self.services.notify()
             log.info("%s detached: process %d", service, presence.pid)
@@ -312,9 +313,9 @@ class Exchange:
         """
         deadline = time.monotonic() + min(timeout, MAX_LISTEN_SECONDS)
         while True:
-            seen = self._control[service].changes()
-            if session.has_gone():
-                raise QueueError(f"{service}: the listener has gone")  # its question is for the next
+            seen = self.control[service].changes()
+            if session.has_gone():  # the question is for another listener
+                raise QueueError(f"{service}: the listener has gone")
             with self._lock:
                 presence = self._presences.get(service)
                 if presence is None or presence.holder != holder:
@@ -331,7 +332,7 @@ class Exchange:
             left = deadline - time.monotonic()
             if orders is not None or question or left <= 0:
                 return Notification(version, orders, question).to_plain()
-            self._control[service].wait(seen, left)
+            self.control[service].wait(seen, left)
 
     def answer(self, session: Session, number: int, found: bool, value: object) -> None:
         """Answer a question; one that nobody waits for any more is dropped."""

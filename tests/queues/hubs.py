@@ -56,3 +56,7 @@ class Hub:
 
     def sessions(self) -> int:
         return len(self.server.watcher.sessions())
+
+    def listening(self, name: str) -> int:
+        """Number of connections that wait for orders and questions of a service."""
+        return self.exchange.control[name].waiting

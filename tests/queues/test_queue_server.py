@@ -471,6 +471,53 @@ def test_a_question_that_a_process_took_to_its_death_is_for_the_next_one(hub: Hu
     assert [one.value for one in answers] == ["the answer"]
 
 
+def test_a_question_is_not_for_a_listener_that_has_gone(hub: Hub) -> None:
+    holder = Holder(hub.client(), "one", 1, "One", None)
+    version = listen(hub.client(), "one", holder.number, 0, 0.0).version
+    gone, there = hub.client(), hub.client()
+    gone.connection.send(("queues", "listen", ("one", holder.number, version, 10.0), {}))
+    wait_for(lambda: hub.listening("one") == 1, what="it listens")
+    gone.close()
+    heard: list[Any] = []
+
+    def hear() -> None:
+        heard.append(listen(there, "one", holder.number, version, 10.0).question)
+
+    thread = threading.Thread(target=hear, daemon=True)
+    thread.start()
+    wait_for(lambda: hub.listening("one") == 2, what="the other one listens")
+    hub.exchange.ask("one", query("asked"), 0.05)
+    thread.join(patience(5))
+    assert [name.name for _, name in heard] == ["asked"]
+
+
+@pytest.mark.parametrize("another", [False, True])
+def test_the_listener_of_a_process_ends_with_its_lease(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, another: bool
+) -> None:
+    monkeypatch.setattr("darc.queues.exchange.MAX_LISTEN_SECONDS", patience(30.0))
+    client, listener = hub.client(), hub.client()
+    holder = Holder(client, "one", 1, "One", None)
+    version = listen(listener, "one", holder.number, 0, 0.0).version
+    ended: list[str] = []
+
+    def hear() -> None:
+        try:
+            listen(listener, "one", holder.number, version, 1e6)
+        except FencedError as error:
+            ended.append(str(error))
+
+    thread = threading.Thread(target=hear, daemon=True)
+    thread.start()
+    wait_for(lambda: hub.listening("one") == 1, what="it listens")
+    if another:
+        Holder(hub.client(), "one", 2, "One", None)
+    else:
+        client.close()
+    thread.join(patience(5))
+    assert ended == [f"one: holder {holder.number} has been replaced"]
+
+
 def test_two_people_never_get_the_same(hub: Hub) -> None:
     queues = hub.queues()
     for number in range(60):
