@@ -26,10 +26,11 @@ from darc.model.overview import Disk, LogLine
 from darc.monitor.log_tail import LogTail
 from darc.monitor.master_client import AskedFor, MasterClient, ServiceChanges
 from darc.monitor.process_history import ProcessHistory
-from darc.monitor.service_answers import READERS, read_answer
+from darc.monitor.service_answers import read_answer
 from darc.node.process_names import MASTER
 from darc.node.supervisor import ProcessInfo, ProcessState, Supervisor, SupervisorError
 from darc.queues.client import QueuesGoneError
+from darc.queues.names import REPORT
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,6 @@ class NodeWatch:
         )
         self.seen = NodeSnapshot()
         self.logs: dict[str, LogTail] = {}
-        self._lacking: set[tuple[str, int, str]] = set()  # service, process, attribute
         self._next_processes = self._next_usage = 0.0  # monotonic, s
         self._lively_until = 0.0
         self._changes: ServiceChanges | None = None
@@ -317,33 +317,27 @@ class NodeWatch:
             if process is None or process.state is ProcessState.STOPPING:
                 continue
             if name in running:
-                said[name] = self._answers(name, process.pid)
+                said[name] = self._answers(name)
             else:
                 said[name] = self.seen.said.get(name, {})
         self.seen.said = said
         self.seen.asked = time.time()
         self._handover.wake()
 
-    def _answers(self, name: str, pid: int) -> dict[str, Any]:
+    def _answers(self, name: str) -> Mapping[str, Any]:
+        before = self.seen.said.get(name, {})
+        try:
+            answer = self._for_answers.ask(name, REPORT, ANSWER_SECONDS)
+        except QueuesGoneError:
+            answer = None
+        if answer is None or not answer[0]:
+            return before
         answers: dict[str, Any] = {}
-        for attribute in READERS:
-            if (name, pid, attribute) in self._lacking:
-                continue
-            try:
-                answer = self._for_answers.ask(name, attribute, ANSWER_SECONDS)
-            except QueuesGoneError:
-                answer = None
-            if answer is None:
-                return {**self.seen.said.get(name, {}), **answers}
-            found, value = answer
-            if not found:
-                of_others = {one for one in self._lacking if one[0] != name or one[1] == pid}
-                self._lacking = of_others | {(name, pid, attribute)}
-                continue
+        for attribute, value in answer[1].items():
             try:
                 answers[attribute] = read_answer(attribute, value)
             except ValueError as error:
                 log.debug("%s.%s: %s", name, attribute, error)
         if answers.get("last_trigger") is None:  # none yet; an earlier process may have one
-            answers["last_trigger"] = self.seen.said.get(name, {}).get("last_trigger")
+            answers["last_trigger"] = before.get("last_trigger")
         return answers

@@ -8,3 +8,5 @@ OBJECT = "queues"
 OF_MONITOR = "monitor"
 #: A queue for trying out: the only one from which a person may take.
 SCRATCH = "scratch"
+#: The attribute of every service that darc_monitor reads.
+REPORT = "report"

@@ -238,11 +238,16 @@ def _reply(
     question: tuple[int, ServiceQuery],
     answer: Callable[[ServiceQuery], tuple[bool, Any]],
 ) -> None:
-    """Answer a question; an attribute whose value fails is reported as not found."""
     number, query = question
+    client.call("answer", number, *answer_of(query, answer))
+
+
+def answer_of(
+    query: ServiceQuery, answer: Callable[[ServiceQuery], tuple[bool, Any]]
+) -> tuple[bool, Any]:
+    """Return the answer to a question; an attribute whose value fails is reported as not found."""
     try:
-        found, value = answer(query)
+        return answer(query)
     except Exception as error:
         log.error("%s: no answer: %s: %s", query.name, type(error).__name__, error)
-        found, value = False, None
-    client.call("answer", number, found, value)
+        return False, None
