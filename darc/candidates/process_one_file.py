@@ -7,7 +7,6 @@ Progress is reported only through a `ProgressListener`.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 import time
@@ -39,8 +38,6 @@ from darc.model.counters import Rejection
 from darc.model.observation import Observation
 from darc.model.processing_outcome import ClusterOutcome
 from darc.trigger_files.trigger_tables import is_amber, read_table
-
-log = logging.getLogger(__name__)
 
 #: In the output directory: the page, and the log of the processes.
 SITE, LOG = "site", "darc_process.log"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,8 +28,6 @@ from darc.science.arrays import Doubles
 from darc.science.downsample import channel_groups
 from darc.science.drift_scan import Passage, clean_series, deflections, fit_passage, flux_density
 from darc.science.time_major import mean_spectrum
-
-log = logging.getLogger(__name__)
 
 #: Minimum significance of a deflection (standard deviations).
 DETECTED = 8.0

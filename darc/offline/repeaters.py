@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,8 +26,6 @@ from darc.science.clustering import cluster
 from darc.science.synthesised_beam import SynthesisedBeams
 from darc.trigger_files.amber import AmberLines
 from darc.trigger_files.trigger_file import TriggerFile
-
-log = logging.getLogger(__name__)
 
 #: Maximum number of plotted clusters, the strongest; more indicate interference.
 MAX_PLOTTED = 500

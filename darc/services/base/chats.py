@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,8 +13,6 @@ from darc.node.losses import LossKind
 from darc.queues.messages import Commit
 from darc.runtime.clock import Since
 from darc.services.base.service import Service
-
-log = logging.getLogger(__name__)
 
 #: Prefix of their keys in a service's memory.
 CHAT = "chat "
