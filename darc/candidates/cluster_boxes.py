@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.config.config import Config
 from darc.config.records import Struct
 from darc.config.settings import AmberClusteringSettings, ProcessorClustering
 from darc.model.candidate import Records
 from darc.model.observation import Observation
+from darc.science.arrays import Mask
 from darc.science.clustering import cluster, fixed_dm_edges
 from darc.science.same_burst import Scales, of_brighter
 from darc.science.smearing import TOLERANCE
@@ -76,7 +76,7 @@ class ClusterBoxes(Struct, frozen=True):
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return [f"{n}.{dm}.{part}{_WIDE if wide else ''}" for n, dm, part, wide in rows]
 
-    def doubles(self, faint: Records, bright: Records) -> npt.NDArray[np.bool_]:
+    def doubles(self, faint: Records, bright: Records) -> Mask:
         """Return a mask of candidates of the same burst as a brighter one, which is listed instead.
 
         Start times that differ by more than a window's length are not compared.
@@ -98,8 +98,8 @@ class ClusterBoxes(Struct, frozen=True):
         moment = np.floor(candidates["time"] / (self.window / self.moments)).astype(np.int64)
         return np.divmod(moment, self.moments)
 
-    def _is_wide(self, candidates: Records) -> npt.NDArray[np.bool_]:
-        wide: npt.NDArray[np.bool_] = candidates["downsampling"] > self.widest_narrow
+    def _is_wide(self, candidates: Records) -> Mask:
+        wide: Mask = candidates["downsampling"] > self.widest_narrow
         return wide
 
 

@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.candidates.classifier import ClassifierError, load_classifier
 from darc.candidates.fetch_candidate import write_for_fetch
@@ -30,6 +29,7 @@ from darc.model.processing_outcome import (
     Score,
 )
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
+from darc.science.arrays import Mask
 from darc.science.channel_mask import parse_channel_mask
 from darc.science.extraction import Extraction, extract
 from darc.science.extraction_features import extraction_features
@@ -39,8 +39,6 @@ from darc.science.extraction_plan import (
     OutsideDataError,
     plan_extraction,
 )
-
-Mask = npt.NDArray[np.bool_]
 
 #: Maximum size of a data window (bytes): an invalid width would need hours of data.
 MAX_STRETCH = 4 * 2**30

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.candidates.fetch_paths import fetch_file
 from darc.candidates.file_observation import header_pointing
@@ -14,6 +13,7 @@ from darc.data_files.beams import CompoundBeam
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.model.processing_outcome import ProcessedCandidate
 from darc.science import sky
+from darc.science.arrays import Mask
 from darc.science.fetch_arrays import fetch_arrays, plan_fetch
 
 
@@ -21,7 +21,7 @@ def write_for_fetch(
     job: ExtractionJob,
     candidate: ProcessedCandidate,
     centre: float,
-    mask: npt.NDArray[np.bool_] | None,
+    mask: Mask | None,
     max_stretch: int,
 ) -> None:
     """Write the file of a candidate for FETCH.

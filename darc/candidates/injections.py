@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.config import ranges, typed
 from darc.config.records import Struct, field
@@ -27,6 +26,7 @@ from darc.model.memory_rows import rows_under
 from darc.model.observation import Observation
 from darc.node.losses import LossKind
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
+from darc.science.arrays import Mask
 from darc.science.same_burst import Scales, of_brighter
 from darc.science.smearing import TOLERANCE
 from darc.trigger_files.candidate_source import SourceContext
@@ -212,7 +212,7 @@ class Injections(Struct):
             self.listed.update(dict.fromkeys(injections_of(plain)))
         return memory
 
-    def mask(self, candidates: Records) -> npt.NDArray[np.bool_]:
+    def mask(self, candidates: Records) -> Mask:
         """Return which candidates are of an injection: at its time and DM, or as smeared as it is.
 
         :param candidates: CANDIDATE records, shape (n,)

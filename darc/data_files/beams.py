@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.data_files.closed_on_exit import ClosedOnExit
 from darc.data_files.data_file import DataFile, Samples
 from darc.data_files.data_source import DataSource
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.open_data_file import open_data_file
+from darc.science.arrays import Ints
 from darc.science.dedispersion import Band
 from darc.science.synthesised_beam import runs
 
@@ -56,7 +56,7 @@ class CompoundBeam(ClosedOnExit):
         """Channels in ascending frequency, whatever the files' order."""
         return self._tabs[0].band
 
-    def n_samples(self, tabs: npt.NDArray[np.int64]) -> int:
+    def n_samples(self, tabs: Ints) -> int:
         """Return the number of samples in time that all given TABs have on disk now.
 
         :raises DataFileError: there is no such TAB
@@ -67,7 +67,7 @@ class CompoundBeam(ClosedOnExit):
         """Read samples of a TAB; see `DataFile.read_equalised`."""
         return self._tab(tab).read_equalised(start, count)
 
-    def read_synthesised(self, tabs: npt.NDArray[np.int64], start: int, count: int) -> Samples:
+    def read_synthesised(self, tabs: Ints, start: int, count: int) -> Samples:
         """Read samples of an SB, from only the TABs and channels that it needs.
 
         :param tabs: TAB of each subband, in ascending frequency, shape (n_subbands,)
@@ -96,7 +96,7 @@ class CompoundBeam(ClosedOnExit):
                 block[:] = file.read_equalised(start + begin, len(block), channels=channels)
         return beam
 
-    def refused(self, tabs: npt.NDArray[np.int64], start: int, count: int) -> list[str]:
+    def refused(self, tabs: Ints, start: int, count: int) -> list[str]:
         """Return why samples of these TABs were read as zeros; see `DataFile.refused`."""
         return [
             text for tab in np.unique(tabs) for text in self._tab(int(tab)).refused(start, count)

@@ -18,6 +18,7 @@ from darc.data_files.closed_on_exit import ClosedOnExit
 from darc.data_files.data_file_error import BadRowError, DataFileError
 from darc.data_files.data_source import DataSource
 from darc.data_files.filterbank_header import FilterbankHeader
+from darc.science.arrays import Doubles
 from darc.science.dedispersion import Band
 
 #: Samples as `read` returns them: integers or floats.
@@ -55,7 +56,7 @@ class DataFile(ClosedOnExit, ABC):
         header = self.header
         return Band(header.f_lowest, header.channel_width, header.nchans)
 
-    def delays(self, dm: float) -> npt.NDArray[np.float64]:
+    def delays(self, dm: float) -> Doubles:
         """Return the delays of the channels at a DM (pc cm-3), in the file's order, s."""
         delays = self.band.delays([dm])[0]
         return np.ascontiguousarray(delays[::-1] if self.header.descending else delays)
@@ -148,7 +149,7 @@ class DataFile(ClosedOnExit, ABC):
             samples /= gains
         return samples
 
-    def gains(self, n_samples: int) -> npt.NDArray[np.float64]:
+    def gains(self, n_samples: int) -> Doubles:
         """Return the first scale of each channel in the first samples, shape (nchans,).
 
         :return: 0 for a channel that has no weight in them

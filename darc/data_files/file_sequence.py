@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.data_files.data_file import DataFile, Samples
 from darc.data_files.data_source import DataSource, source_of
 from darc.data_files.sequence_places import FilePart, places_of
+from darc.science.arrays import Doubles
 
 
 class FileSequence(DataFile):
@@ -78,7 +78,7 @@ class FileSequence(DataFile):
         found += [f"{path.name} has no complete header: left out" for path in self._left_out]
         return found
 
-    def gains(self, n_samples: int) -> npt.NDArray[np.float64]:
+    def gains(self, n_samples: int) -> Doubles:
         found = np.zeros(self.header.nchans)
         for number, file in enumerate(self._files):
             inside = min(n_samples, self._end(number)) - self._places[number]

@@ -11,7 +11,6 @@ import struct
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.config.records import Struct, fields
 from darc.config.typed import Range, Reader, Value, shown
@@ -33,6 +32,7 @@ from darc.model.arrival import (
     unix_of,
 )
 from darc.model.telescopes import NAMES, POSITIONS, telescope_name
+from darc.science.arrays import Doubles
 
 __all__ = [
     "BITS",
@@ -141,7 +141,7 @@ class FilterbankHeader(Struct, frozen=True, kw_only=True):
         return self.fch1 + min(0.0, self.foff * (self.nchans - 1))
 
     @property
-    def frequencies(self) -> npt.NDArray[np.float64]:
+    def frequencies(self) -> Doubles:
         """Centres of the channels in the file's order, shape (nchans,), MHz."""
         return self.fch1 + self.foff * np.arange(self.nchans, dtype=np.float64)
 

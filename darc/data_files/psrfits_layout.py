@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.config.records import Struct
 from darc.config.typed import shown
@@ -32,6 +31,7 @@ from darc.data_files.translated_header import (
     telescope_id,
 )
 from darc.model.arrival import unix_of
+from darc.science.arrays import Doubles
 
 #: Frequencies must be evenly spaced within this fraction of a channel, and the precision of their
 #: type.
@@ -58,7 +58,7 @@ class PsrfitsLayout(Struct, frozen=True):
     header: TranslatedHeader
     table: SubintTable
     begin: int
-    frequencies: npt.NDArray[np.float64]
+    frequencies: Doubles
     naxis2: int
     written: WrittenRows
 
@@ -108,7 +108,7 @@ def read_psrfits(descriptor: int, path: Path) -> PsrfitsLayout:
     return PsrfitsLayout(path, header, table, unit.data, frequencies, naxis2, written)
 
 
-def column_of_row(descriptor: int, row: int, column: FitsColumn) -> npt.NDArray[np.float64]:
+def column_of_row(descriptor: int, row: int, column: FitsColumn) -> Doubles:
     """Return a column of floats of a row.
 
     :param row: first byte of the row
@@ -121,7 +121,7 @@ def column_of_row(descriptor: int, row: int, column: FitsColumn) -> npt.NDArray[
     return np.frombuffer(data, ">f4" if column.code == "E" else ">f8").astype(np.float64)
 
 
-def frequency_tolerance(table: SubintTable, frequencies: npt.NDArray[np.float64]) -> float:
+def frequency_tolerance(table: SubintTable, frequencies: Doubles) -> float:
     """Return how far a frequency may be from where it is expected, MHz."""
     step = abs(frequencies[-1] - frequencies[0]) / max(len(frequencies) - 1, 1)
     precision = _PRECISION[table.columns[FREQUENCY].code]
@@ -194,7 +194,7 @@ def _header(
     first: FitsUnit,
     unit: FitsUnit,
     table: SubintTable,
-    frequencies: npt.NDArray[np.float64],
+    frequencies: Doubles,
 ) -> TranslatedHeader:
     tsamp = unit.number("TBIN", 1e-12, 1e6)
     fch1, foff = _band(unit, table, frequencies)
@@ -232,9 +232,7 @@ def _start(first: FitsUnit) -> float | None:
     return unix_of(day) + second + part if day else None
 
 
-def _band(
-    unit: FitsUnit, table: SubintTable, frequencies: npt.NDArray[np.float64]
-) -> tuple[float, float]:
+def _band(unit: FitsUnit, table: SubintTable, frequencies: Doubles) -> tuple[float, float]:
     """Return the centre of the first channel, and the step to the next, MHz.
 
     :raises DataFileError: frequencies are not evenly spaced, or not above 0

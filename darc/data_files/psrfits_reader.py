@@ -30,6 +30,7 @@ from darc.data_files.psrfits_samples import (
     turn_signs,
 )
 from darc.data_files.psrfits_table import DATA
+from darc.science.arrays import Doubles
 
 #: So much is read of a row at a time (bytes), to be unpacked while it is in the processor's cache.
 _CHUNK = 1 << 18
@@ -137,7 +138,7 @@ class Psrfits(DataFile):
             end = min(end, -(-(start + count) // per_row))
         return range(start // per_row, end)
 
-    def gains(self, n_samples: int) -> npt.NDArray[np.float64]:
+    def gains(self, n_samples: int) -> Doubles:
         """Return the DAT_SCL of the first row in which a channel has a weight."""
         return self._gains.until(-(-n_samples // self._layout.table.n_samples))
 

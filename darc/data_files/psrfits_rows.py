@@ -13,6 +13,7 @@ from darc.data_files.data_file_error import BadRowError, DataFileError
 from darc.data_files.fits_header import read_at
 from darc.data_files.psrfits_layout import PsrfitsLayout, column_of_row, frequency_tolerance
 from darc.data_files.psrfits_table import FREQUENCY, OFFSET, SCALE, WEIGHT
+from darc.science.arrays import Doubles, Mask
 
 #: So many rows are looked at at a time.
 _ROWS = 512
@@ -30,9 +31,9 @@ class RowScaling(Struct, frozen=True, eq=False):
     :ivar is_plain: samples are the values, but for channels without a weight
     """
 
-    scales: npt.NDArray[np.float64]
-    offsets: npt.NDArray[np.float64]
-    used: npt.NDArray[np.bool_]
+    scales: Doubles
+    offsets: Doubles
+    used: Mask
     is_plain: bool
 
 
@@ -47,7 +48,7 @@ class PsrfitsRows:
         """Return the first byte of a row."""
         return self._layout.begin + row * self._layout.table.row_bytes
 
-    def _column(self, row: int, name: str) -> npt.NDArray[np.float64]:
+    def _column(self, row: int, name: str) -> Doubles:
         try:
             column = self._layout.table.columns[name]
             return column_of_row(self._descriptor, self.begin(row), column)
@@ -154,7 +155,7 @@ class PsrfitsRows:
             found[_TOLD:] = [str(self.error(f"{len(found) - _TOLD} more rows are such"))]
         return found
 
-    def gains(self, rows: range, ifs: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    def gains(self, rows: range, ifs: tuple[int, ...]) -> Doubles:
         """Return scales of the sum of polarisations, weights included; see `scaling`.
 
         :return: 0 without a weight, or where a value is not allowed, shape (n_rows, n_channels)
@@ -196,10 +197,10 @@ class FirstGains:
 
     def __init__(self, rows: PsrfitsRows, ifs: tuple[int, ...]) -> None:
         self._rows, self._ifs = rows, ifs
-        self._found: npt.NDArray[np.float64] | None = None
+        self._found: Doubles | None = None
         self._n_rows = 0  # that were looked at
 
-    def until(self, n_rows: int) -> npt.NDArray[np.float64]:
+    def until(self, n_rows: int) -> Doubles:
         """Return the scales in the first rows, 0 for a channel without a weight in them.
 
         A channel's scale is the same in any number of rows that include its first.

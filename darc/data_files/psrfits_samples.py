@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from darc.science.arrays import Floats, Ints, Mask
 from darc.science.compiled import compiled
 
 Packed = npt.NDArray[np.uint8]
 Codes = npt.NDArray[Any]
-Factors = npt.NDArray[np.float32]
 
 
 @compiled
@@ -50,11 +50,11 @@ def scale_samples(
     packed: Packed,
     n_bits: int,
     zero: float,
-    firsts: npt.NDArray[np.int64],
-    scales: Factors,
-    offsets: Factors,
+    firsts: Ints,
+    scales: Floats,
+    offsets: Floats,
     buffer: Codes,
-    out: npt.NDArray[np.float32],
+    out: Floats,
 ) -> None:
     """Unpack, scale and add polarisations.
 
@@ -85,7 +85,7 @@ def copy_samples(
     packed: Packed,
     n_bits: int,
     lowest: npt.NDArray[Any],
-    firsts: npt.NDArray[np.int64],
+    firsts: Ints,
     used: npt.NDArray[Any],
     buffer: Codes,
     out: npt.NDArray[Any],
@@ -115,9 +115,7 @@ def code_buffer(n_bits: int, n_channels: int) -> Codes:
     return np.empty(n_channels, np.uint16 if n_bits == 16 else np.uint8)
 
 
-def null_samples(
-    packed: Packed, n_bits: int, null: int, firsts: npt.NDArray[np.int64], n_channels: int
-) -> npt.NDArray[np.bool_]:
+def null_samples(packed: Packed, n_bits: int, null: int, firsts: Ints, n_channels: int) -> Mask:
     """Return where a sample of any polarisation has the value of missing ones.
 
     :param packed: 8 or 16 bits; see `scale_samples`

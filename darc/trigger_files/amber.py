@@ -22,6 +22,7 @@ from darc.config.file_kinds import BYTE_ORDER_MARK_BYTES
 from darc.config.records import Struct, asdict
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.counters import Rejection
+from darc.science.arrays import Doubles, Ints, Mask
 from darc.trigger_files.line_reader import LineReader, LinesBeforeHeader, ReadLines
 
 #: Per field of CANDIDATE: AMBER's name, and the valid range.
@@ -57,10 +58,6 @@ class BadLineError(ValueError):
     def __init__(self, reason: Rejection) -> None:
         super().__init__(reason.words)
         self.reason = reason
-
-
-_Floats = npt.NDArray[np.float64]
-_Ints = npt.NDArray[np.int64]
 
 
 class Columns(Struct, frozen=True):
@@ -241,7 +238,7 @@ def _runs(data: bytes) -> Iterator[bytes]:
         start = stop
 
 
-def _read(run: bytes, columns: Columns) -> tuple[_Floats, dict[int, Rejection]]:
+def _read(run: bytes, columns: Columns) -> tuple[Doubles, dict[int, Rejection]]:
     """All numbers of the lines (lines, columns), and the reasons of those that are not valid."""
     text = np.frombuffer(run + bytes(_MAX_DIGITS), np.uint8)
     blanks = np.flatnonzero(text[: len(run)] <= ord(" "))
@@ -297,8 +294,8 @@ def _read_few(
 
 
 def _decimals(
-    text: npt.NDArray[np.uint8], start: _Ints, width: _Ints, whole: bool
-) -> tuple[_Floats, npt.NDArray[np.bool_]]:
+    text: npt.NDArray[np.uint8], start: Ints, width: Ints, whole: bool
+) -> tuple[Doubles, Mask]:
     """Return the numbers of words of digits and dots, and which are valid (one dot, ...)."""
     digits, dots, decimals = np.zeros((3, len(start)), np.int64)
     for place in range(min(int(width.max(initial=0)), _MAX_DIGITS)):
@@ -337,7 +334,7 @@ def read_line(line: bytes, columns: Columns) -> list[float]:
 
 
 def _records(
-    numbers: _Floats,
+    numbers: Doubles,
     bad: dict[int, Rejection],
     columns: Columns,
     batch_length_s: float,
@@ -369,7 +366,7 @@ def _records(
     return records
 
 
-def _last_digit(value: _Floats) -> _Floats:
+def _last_digit(value: Doubles) -> Doubles:
     """Return the unit of the last of six significant digits."""
     decade = np.maximum(np.searchsorted(_DECADES, value, side="right") - 1, 0)
     return np.asarray(_DECADES[decade] * 1e-5)

@@ -10,12 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from darc.model.processing_outcome import Score
-
-Floats = npt.NDArray[np.float32]
+from darc.science.arrays import Floats
 
 
 class ClassifierError(ValueError):

@@ -19,11 +19,10 @@ from darc.config.records import Struct
 from darc.model.processing_outcome import Score
 from darc.runtime.paths import packaged
 from darc.science.array_files import arrays_of
+from darc.science.arrays import Floats
 from darc.science.dm_time_features import DM_TIME_NAMES, dm_time_features
 from darc.science.extraction_features import EXTRACTION_NAMES
 from darc.science.freq_time_features import FREQ_TIME_NAMES, freq_time_features
-
-Floats = npt.NDArray[np.float32]
 
 #: Prefixes of features, as some names occur in several groups.
 _OF_DM, _OF_EXTRACTION = "dm_time.", "extraction."

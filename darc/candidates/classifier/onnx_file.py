@@ -19,13 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.candidates.classifier import ClassifierError
 from darc.model.processing_outcome import Score
+from darc.science.arrays import Floats
 from darc.science.candidate_arrays import checked_candidate, normalised, resampled
-
-Floats = npt.NDArray[np.float32]
 
 Failures = tuple[type[Exception], ...]
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.config.records import Struct
-
-Floats = npt.NDArray[np.float32]
-Places = npt.NDArray[np.int16]
+from darc.science.arrays import Floats, Shorts
 
 
 class Trees(Struct, frozen=True, eq=False):
@@ -30,10 +27,10 @@ class Trees(Struct, frozen=True, eq=False):
 
     names: tuple[str, ...]
     start: float
-    feature: Places
+    feature: Shorts
     threshold: Floats
-    left: Places
-    right: Places
+    left: Shorts
+    right: Shorts
     value: Floats
 
     def __post_init__(self) -> None:

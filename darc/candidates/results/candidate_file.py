@@ -45,6 +45,7 @@ from darc.model.processing_outcome import (
     ProcessedCandidate,
     Score,
 )
+from darc.science.arrays import Doubles, Floats
 
 _NOT_KNOWN = -1
 #: Labels of the dimensions of each dataset, and the attributes with their sizes.
@@ -266,13 +267,13 @@ class _CandidateReader:
             raise self._error(f"{name} = {value!s:.60} is no whole number")
         return int(value)
 
-    def dms(self, ndm: int) -> npt.NDArray[np.float64]:
+    def dms(self, ndm: int) -> Doubles:
         dms = self._attribute("dms")
         if dms.shape != (ndm,) or dms.dtype.kind not in "iuf":
             raise self._error(f"dms is of shape {dms.shape}, not {ndm} numbers")
         return dms.astype(np.float64)
 
-    def dataset(self, name: str) -> npt.NDArray[np.float32]:
+    def dataset(self, name: str) -> Floats:
         try:
             if not isinstance(self._file.get(name), h5py.Dataset):
                 raise self._error(f"the dataset {name} is missing")

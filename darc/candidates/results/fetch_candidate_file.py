@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.candidates.results.hdf5_file import write_hdf5
 from darc.config.records import Struct
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.model.processing_outcome import ProcessedCandidate
+from darc.science.arrays import Mask
 from darc.science.fetch_arrays import FetchArrays, FetchPlan
 from darc.science.sky import galactic
 
@@ -43,7 +43,7 @@ class FetchCandidate(Struct, frozen=True, eq=False):
     header: FilterbankHeader
     n_samples: int
     position: tuple[float, float] | None
-    mask: npt.NDArray[np.bool_] | None
+    mask: Mask | None
 
 
 def write_fetch_candidate(path: Path, written: FetchCandidate) -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
-import numpy.typing as npt
 
 from darc.runtime.paths import write_whole
+from darc.science.arrays import Floats
 
 #: Name, data of two dimensions, and the labels of these.
-Dataset = tuple[str, npt.NDArray[np.float32], tuple[str, str]]
+Dataset = tuple[str, Floats, tuple[str, str]]
 
 
 def write_hdf5(path: Path, datasets: Iterable[Dataset], attributes: Mapping[str, Any]) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.config.records import Struct
 from darc.config.settings import ProcessorVisualizer
 from darc.model.processing_outcome import ProcessedCandidate
-
-Floats = npt.NDArray[np.float32]
+from darc.science.arrays import Doubles, Floats
 
 #: Percentiles of an image's values for the darkest and the brightest colour.
 _LIMITS = (5, 99.9)
@@ -32,7 +30,7 @@ class PlotArrays(Struct, frozen=True, eq=False):
     dms: tuple[float, float]
 
     @property
-    def bin_centres(self) -> npt.NDArray[np.float64]:
+    def bin_centres(self) -> Doubles:
         """Centres of the profile's bins, ms, shape (ntime,)."""
         begin, end = self.times
         n = len(self.profile)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from darc.candidates.clusters import MIN_SBS, usable
 from darc.config.instrument import Instrument
@@ -20,6 +19,7 @@ from darc.model.observation import Observation
 from darc.model.sources import Source
 from darc.model.trigger import Trigger
 from darc.science import clustering, dispersion, radiometer
+from darc.science.arrays import Mask
 from darc.science.same_burst import Scales, of_brighter
 from darc.science.smearing import TOLERANCE
 from darc.science.thresholds import passing
@@ -202,9 +202,7 @@ class Decider:
 
     # -- a window --------------------------------------------------------------------------------
 
-    def decide(
-        self, candidates: Records, window: int, injected: npt.NDArray[np.bool_] | None = None
-    ) -> Decision:
+    def decide(self, candidates: Records, window: int, injected: Mask | None = None) -> Decision:
         """Cluster the candidates of one window, and decide which clusters are triggers.
 
         :param candidates: CANDIDATE records, all in the window
@@ -299,7 +297,7 @@ class Decider:
         _, first = np.unique(clusters["dm_bin"], return_index=True)
         return clusters[first]
 
-    def _is_barred(self, clusters: Records) -> npt.NDArray[np.bool_]:
+    def _is_barred(self, clusters: Records) -> Mask:
         """Whether a cluster is at the DM of a known source that must not trigger LOFAR."""
         barred = np.zeros(len(clusters), dtype=np.bool_)
         for other in self.searches:
