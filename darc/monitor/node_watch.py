@@ -26,7 +26,7 @@ from darc.model.overview import Disk, LogLine
 from darc.monitor.log_tail import LogTail
 from darc.monitor.master_client import AskedFor, MasterClient, ServiceChanges
 from darc.monitor.process_history import ProcessHistory
-from darc.monitor.service_answers import read_answer
+from darc.monitor.service_answers import read_report
 from darc.node.process_names import MASTER
 from darc.node.supervisor import ProcessInfo, ProcessState, Supervisor, SupervisorError
 from darc.queues.client import QueuesGoneError
@@ -332,12 +332,7 @@ class NodeWatch:
             answer = None
         if answer is None or not answer[0]:
             return before
-        answers: dict[str, Any] = {}
-        for attribute, value in answer[1].items():
-            try:
-                answers[attribute] = read_answer(attribute, value)
-            except ValueError as error:
-                log.debug("%s.%s: %s", name, attribute, error)
+        answers = read_report(answer[1])
         if answers.get("last_trigger") is None:  # none yet; an earlier process may have one
             answers["last_trigger"] = before.get("last_trigger")
         return answers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -11,6 +12,8 @@ from darc.config.records import convert
 from darc.model.handover import HandoverState
 from darc.model.overview import Handover, LogLine, StageLatency, read_losses, shortened
 from darc.monitor.metrics.node_measurements import read_measured
+
+log = logging.getLogger(__name__)
 
 
 def read_answer(attribute: str, value: Any) -> Any:
@@ -22,6 +25,18 @@ def read_answer(attribute: str, value: Any) -> Any:
         return READERS[attribute](value)
     except (TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def read_report(report: object) -> dict[str, Any]:
+    """Parse the attribute `REPORT`; what is invalid, as of a service that uses a name differently,
+    is left out."""
+    answers: dict[str, Any] = {}
+    for attribute, value in report.items() if isinstance(report, Mapping) else ():
+        try:
+            answers[attribute] = read_answer(attribute, value)
+        except ValueError as error:
+            log.debug("%s: %s", attribute, error)
+    return answers
 
 
 def _read_handovers(plain: Mapping[str, Any]) -> tuple[Handover, ...]:

@@ -9,4 +9,4 @@ OF_MONITOR = "monitor"
 #: A queue for trying out: the only one from which a person may take.
 SCRATCH = "scratch"
 #: The attribute of every service that darc_monitor reads.
-REPORT = "report"
+REPORT = "monitor_report"

@@ -213,7 +213,7 @@ class Service(Generic[S]):
         return {**numbers, LOSSES: self._losses.numbers()}
 
     @property
-    def report(self) -> dict[str, Any]:
+    def monitor_report(self) -> dict[str, Any]:
         """Values of :data:`REPORTED` by name, in one answer, as a node asks often."""
         queries = [ServiceQuery(QueryKind.ATTRIBUTE, name) for name in REPORTED]
         answers = {query.name: answer_of(query, self._answer) for query in queries}
